@@ -1,0 +1,151 @@
+"""Mailboxes and domains as values (RFC 5321 4.1.2, RFC 6531 3.3).
+
+A `Mailbox` has already been parsed: its local-part is unquoted and its domain is in one canonical form, so that two
+mailboxes of the same domain always compare equal there. Nothing here looks anything up, and nothing rewrites `%`, `!`
+or source routes: the domain is what follows the last unquoted `@` (RFC 5321 3.6.1, RFC 2505).
+"""
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import idna
+
+from mailserver.mail.fault import SyntaxFault
+
+# RFC 5321 4.5.3.1 asks for 64 and 255; bounce addresses of large senders are longer than 64 in practice.
+MAX_LOCAL_PART_OCTETS = 255
+MAX_DOMAIN_OCTETS = 253
+MAX_LABEL_OCTETS = 63
+
+_ATEXT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One mailbox. `local_part` is unquoted text, case kept; `domain` is canonical (see `canonical_domain`).
+
+    `domain` is empty only for the bare `postmaster` of RFC 5321 4.5.1.
+    """
+
+    local_part: str
+    domain: str
+
+    def __str__(self) -> str:
+        """The mailbox in RFC 5321 form, quoted where the local-part needs it."""
+        local = self.local_part if is_dot_string(self.local_part) else _quoted(self.local_part)
+        return f"{local}@{self.domain}" if self.domain else local
+
+    @property
+    def is_ascii(self) -> bool:
+        """True when the mailbox can be said without SMTPUTF8 (domains always can, as A-labels)."""
+        return self.local_part.isascii()
+
+    @property
+    def folded(self) -> str:
+        """The key under which tables hold this mailbox: everything in lower case, unquoted, NFC."""
+        local = self.local_part
+        if not local.isascii():
+            local = unicodedata.normalize("NFC", local)
+        return f"{local.lower()}@{self.domain}"
+
+
+def is_dot_string(local_part: str) -> bool:
+    """True when `local_part` may stand unquoted (RFC 5321 Dot-string, with RFC 6531's non-ASCII)."""
+    return bool(local_part) and all(_is_atom(atom) for atom in local_part.split("."))
+
+
+def _is_atom(atom: str) -> bool:
+    return bool(atom) and all(char in _ATEXT or ord(char) > 127 for char in atom)
+
+
+def _quoted(local_part: str) -> str:
+    return '"' + local_part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def canonical_domain(text: str) -> str | None:
+    """The one form in which a domain is compared and stored; None when `text` is not a domain.
+
+    Names become lower-case A-labels (RFC 5890); address literals `[192.0.2.1]` and `[IPv6:2001:db8::1]` keep their
+    brackets and get their shortest spelling. A trailing dot, an empty label and anything over 253 octets are refused.
+    Underscores are let through: they are not host names, yet some receivers use them.
+    """
+    if text.startswith("["):
+        return _canonical_literal(text)
+    if not text.isascii():
+        try:
+            text = idna.encode(unicodedata.normalize("NFC", text), uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError):
+            return None
+    text = text.lower()
+    if not text or len(text) > MAX_DOMAIN_OCTETS:
+        return None
+    if all(_LABEL.match(label) for label in text.split(".")):
+        return text
+    return None
+
+
+def _canonical_literal(text: str) -> str | None:
+    """RFC 5321 4.1.3; general-address-literals of other families do not exist yet and are refused."""
+    if not text.endswith("]"):
+        return None
+    inner = text[1:-1]
+    try:
+        if inner[:5].lower() == "ipv6:":
+            return f"[IPv6:{ipaddress.IPv6Address(inner[5:])}]" if "%" not in inner else None
+        return f"[{ipaddress.IPv4Address(inner)}]"
+    except ValueError:
+        return None
+
+
+def parse_mailbox(text: str, *, allow_utf8: bool = True) -> Mailbox | SyntaxFault:
+    """Read `local-part@domain` as RFC 5321 4.1.2 writes it; the bare word `postmaster` is a mailbox without domain.
+
+    Refused: no domain, a domain that is none, controls anywhere, non-ASCII local-parts unless `allow_utf8`, local-parts
+    over 255 octets. Empty atoms (`a..b@`) are let through, because one large network hands out such addresses.
+    """
+    if text.lower() == "postmaster":
+        return Mailbox("postmaster", "")
+    if any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029" for char in text):
+        return SyntaxFault("control characters are not allowed in an address")
+    if text.startswith('"'):
+        local, rest = _quoted_local_part(text)
+    else:
+        at = text.rfind("@")
+        local, rest = (text[:at], text[at:]) if at >= 0 else (None, "")
+        if local is not None and not all(char == "." or char in _ATEXT or ord(char) > 127 for char in local):
+            local = None
+    if local is None or not rest.startswith("@"):
+        return SyntaxFault("an address has the form local-part@domain")
+    if not local and not text.startswith('"'):
+        return SyntaxFault("the local-part of the address is empty")
+    if len(local.encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART_OCTETS:
+        return SyntaxFault("the local-part of the address is too long")
+    if not local.isascii():
+        if not allow_utf8:
+            return SyntaxFault("this address needs SMTPUTF8")
+        local = unicodedata.normalize("NFC", local)
+    domain = canonical_domain(rest[1:])
+    if domain is None:
+        return SyntaxFault("the domain of the address is not valid")
+    return Mailbox(local, domain)
+
+
+def _quoted_local_part(text: str) -> tuple[str | None, str]:
+    """Unquote the Quoted-string at the start of `text`; returns it and what follows, or None when it never ends."""
+    out: list[str] = []
+    position = 1
+    while position < len(text):
+        char = text[position]
+        if char == '"':
+            return "".join(out), text[position + 1 :]
+        if char == "\\":
+            position += 1
+            if position == len(text):
+                break
+            char = text[position]
+        out.append(char)
+        position += 1
+    return None, ""

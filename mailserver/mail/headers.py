@@ -1,0 +1,72 @@
+"""Looking at a header section without taking it apart (RFC 5322 2.2, RFC 6532).
+
+Content passes through unchanged, so everything here reads octets and gives slices back; nothing is re-serialised.
+Content has CRLF line ends here. A content without any header is allowed: its header section is empty.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# A field name is printable ASCII without colon (RFC 5322 2.2); blanks before the colon are obsolete syntax (4.5).
+_FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One field: `name` in lower case, `raw` all its octets with folds and final CRLF, `start` its offset."""
+
+    name: bytes
+    raw: bytes
+    start: int
+
+    @property
+    def value(self) -> bytes:
+        """What stands behind the colon, unfolded, without surrounding blanks."""
+        return self.raw.partition(b":")[2].replace(b"\r\n", b"").strip(b" \t")
+
+
+def header_end(content: bytes) -> int:
+    """The offset just behind the header section's last CRLF, before the empty line; 0 when there is no header.
+
+    Content whose first line is no field has no header section. A header section that never ends is all of `content`
+    up to its last CRLF.
+    """
+    if not _FIELD_START.match(content):
+        return 0
+    end = content.find(b"\r\n\r\n")
+    limit = end + 2 if end >= 0 else content.rfind(b"\r\n") + 2
+    if limit < 2:
+        return 0
+    # The section ends earlier at a line that is neither a field nor a fold: some clients forget the empty line.
+    for field_end in _bad_line_starts(content, limit):
+        return field_end
+    return limit
+
+
+def _bad_line_starts(content: bytes, limit: int) -> Iterator[int]:
+    position = 0
+    while position < limit:
+        if content[position : position + 1] not in (b" ", b"\t") and not _FIELD_START.match(content, position, limit):
+            yield position
+        position = content.find(b"\r\n", position) + 2
+
+
+def fields(section: bytes) -> Iterator[HeaderField]:
+    """The fields of a header section (as cut by `header_end`), in order."""
+    position = 0
+    while position < len(section):
+        end = section.find(b"\r\n", position)
+        while end >= 0 and section[end + 2 : end + 3] in (b" ", b"\t"):
+            end = section.find(b"\r\n", end + 2)
+        stop = len(section) if end < 0 else end + 2
+        match = _FIELD_START.match(section, position, stop)
+        if match:
+            yield HeaderField(match.group(1).lower(), section[position:stop], position)
+        position = stop
+
+
+def count_fields(section: bytes, name: bytes) -> int:
+    """How many fields of this lower-case name there are; loop detection counts `received` (RFC 5321 6.3)."""
+    lowered = b"\r\n" + section.lower()
+    return lowered.count(b"\r\n" + name + b":")

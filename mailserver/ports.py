@@ -1,0 +1,326 @@
+"""The doors between rooms, as `typing.Protocol`.
+
+A room that needs something of the world asks a door; `service` plugs the real thing in, tests a plain fake. Doors that
+may wait are typed `-> Awaitable[T]`, so a coroutine and a Deferred both fit. Doors without `Awaitable` answer at once
+from memory and never touch disk or network.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from mailserver.mail.address import Mailbox
+from mailserver.mail.dns import AddressAnswer, IpAddress, MxAnswer, TextAnswer
+from mailserver.mail.envelope import Envelope, Recipient
+from mailserver.mail.ids import QueueId
+
+T = TypeVar("T")
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+class Cancellable(Protocol):
+    """A call that has been scheduled."""
+
+    def cancel(self) -> None:
+        """Forget it. Cancelling what has run already is not an error."""
+
+
+class Clock(Protocol):
+    """Wall time for what is written down, monotonic time for what is measured, and later calls."""
+
+    def now(self) -> float:
+        """Seconds since the epoch; may jump."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow; its zero means nothing."""
+
+    def call_later(self, delay_s: float, call: Callable[[], object]) -> Cancellable:
+        """Run `call` after `delay_s` seconds of monotonic time; what it raises is logged."""
+
+    def sleep(self, delay_s: float) -> Awaitable[None]:
+        """Wait without holding anything."""
+
+
+# --- blocking work ----------------------------------------------------------------------------------------------------
+
+
+class Lane(Enum):
+    """Separate bounded executors, so that work of one kind never starves another (design section 8)."""
+
+    CONTENT = "content"  # large messages on their way to the disk
+    MAILBOX = "mailbox"  # POP3 listings, reads and deletions
+    PASSWORDS = "passwords"  # slow hashes, two at once
+    QUEUE = "queue"  # spool files: reading, state changes, removal
+    GENERAL = "general"
+
+
+class Overloaded(Exception):
+    """The lane's queue is full. The peer gets 421, 451 or 454 and comes back."""
+
+
+class Blocking(Protocol):
+    """Runs blocking calls away from the reactor thread."""
+
+    def run(self, lane: Lane, call: Callable[..., T], *args: object) -> Awaitable[T]:
+        """The result of `call(*args)`, or its exception. Raises `Overloaded` at once when the lane is full."""
+
+
+# --- conversations ----------------------------------------------------------------------------------------------------
+
+
+class Then(Enum):
+    """What the connection does after a reply is on its way."""
+
+    CONTINUE = "continue"
+    START_TLS = "start_tls"  # only when the input buffer is empty; the machine forgets everything
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A session's answer to one event: the reply, and what follows it."""
+
+    reply: T
+    then: Then = Then.CONTINUE
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account: `mailbox` is its address and the name of its Maildir."""
+
+    mailbox: Mailbox
+    is_enabled: bool = True
+    # Further addresses (`x@example.org`) and whole domains (`@example.org`) it may send as (`may_send_as`).
+    may_send_as: tuple[str, ...] = ()
+
+
+class Directory(Protocol):
+    """Domains, accounts and aliases, in memory, matched by `Mailbox.folded`; reloaded when their file changes."""
+
+    def is_local_domain(self, domain: str) -> bool:
+        """Whether mailboxes of this canonical domain live here; exact match, no sub-domains."""
+
+    def account(self, mailbox: Mailbox) -> Account | None:
+        """The account with exactly this address, enabled or not."""
+
+    def alias(self, mailbox: Mailbox) -> tuple[Mailbox, ...] | None:
+        """The targets of exactly this alias; None when there is none."""
+
+    def catch_all(self, domain: str) -> tuple[Mailbox, ...] | None:
+        """The targets of `@domain`; None when there is none."""
+
+    def postmaster(self) -> Mailbox:
+        """Who gets postmaster@ and abuse@ of every local domain, and the bare `postmaster`."""
+
+    def reaches(self, account: Account) -> Iterable[Mailbox]:
+        """Every alias address whose expansion contains this account's mailbox."""
+
+
+class Credentials(Protocol):
+    """Checks passwords; slow by intention, so it works in the `PASSWORDS` lane."""
+
+    def verify(self, login: str, password: str) -> Awaitable[Account | None]:
+        """The account when login and password fit and it is enabled, else None.
+
+        Takes the same time for an unknown login as for a wrong password. Raises `Overloaded` when too many wait.
+        """
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+
+
+class StorageFull(Exception):
+    """No space, no inodes or over a quota: 452, try later."""
+
+
+class StorageTrouble(Exception):
+    """Any other reason why nothing could be written: 451. The text is for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCopy:
+    """One copy for one mailbox here.
+
+    `recipients` are the envelope's recipients that led to this mailbox (several may); they go to the spool when the
+    mailbox cannot be written. `trace` is put before everything else: Return-Path and Delivered-To, CRLF line ends.
+    """
+
+    mailbox: Mailbox
+    recipients: tuple[Recipient, ...]
+    trace: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A DSN of ours that must be on disk together with what it reports on. It becomes a spool file of its own."""
+
+    queue_id: QueueId
+    envelope: Envelope
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Everything that must be on disk before one 250.
+
+    `envelope` names all recipients that go to the spool (`remote` of them; empty for none): its recipients are ignored
+    otherwise. `received` is our Received field, CRLF line end, put before the content of every copy.
+    """
+
+    queue_id: QueueId
+    received_at: float
+    envelope: Envelope
+    received: bytes
+    local: tuple[LocalCopy, ...] = ()
+    remote: tuple[Recipient, ...] = ()
+    reports: tuple[Report, ...] = ()
+    # Who handed it in, for the spool file: peer address, login, protocol. Shown by `queue show`.
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What a commit did. `spooled` lists the local copies that could not be filed now and wait in the queue instead."""
+
+    filed: tuple[LocalCopy, ...]
+    spooled: tuple[tuple[LocalCopy, str], ...] = ()
+
+
+class ContentWriter(Protocol):
+    """Takes one large content as it comes, straight to its place on disk under a temporary name."""
+
+    def write(self, piece: bytes) -> Awaitable[None] | None:
+        """Hand over the next octets (CRLF line ends, dots removed). An awaitable means: wait before the next piece.
+
+        Trouble is remembered and told by `commit`.
+        """
+
+    def commit(self) -> Awaitable[Filed]:
+        """Make it durable in all its places; returns when file and directory are synced.
+
+        Raises `StorageFull` or `StorageTrouble`, then nothing is left behind.
+        """
+
+    def discard(self) -> None:
+        """Forget it and remove the temporary file; never raises."""
+
+
+class Committer(Protocol):
+    """The way to disk for everything accepted: group commit (design section 8)."""
+
+    def commit(self, acceptance: Acceptance, content: bytes) -> Awaitable[Filed]:
+        """Write one content of moderate size, CRLF line ends, to all its places; durable when it answers.
+
+        All or nothing, but for a local copy whose own mailbox is in trouble, which is spooled. Raises `StorageFull`,
+        `StorageTrouble` or `Overloaded`; then nothing is left behind.
+        """
+
+    def open(self, acceptance: Acceptance) -> ContentWriter:
+        """Begin a large content."""
+
+    def has_room(self, size_octets: int) -> bool:
+        """Whether `size_octets` more leave `min_free` on both file systems; from a figure at most a second old."""
+
+
+class MailboxWriter(Protocol):
+    """Files a message that waited in the queue into one Maildir."""
+
+    def file(self, mailbox: Mailbox, trace: bytes, content: "StoredContent") -> Awaitable[None]:
+        """Durable when it answers; raises `StorageFull` or `StorageTrouble`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """Content inside a file: `length` octets from `offset`, CRLF line ends (the content part of a spool file)."""
+
+    path: Path
+    offset: int
+    length: int
+
+
+class Spooler(Protocol):
+    """Puts a message of our own making (a bounce, a delay notice) into the queue."""
+
+    def spool(self, report: Report) -> Awaitable[None]:
+        """Durable when it answers, and the queue knows of it; raises `StorageFull` or `StorageTrouble`."""
+
+
+# --- network ----------------------------------------------------------------------------------------------------------
+
+
+class Resolver(Protocol):
+    """DNS. Never raises: a failure is `CannotTell`. Names are canonical ASCII without trailing dot."""
+
+    def mx(self, domain: str) -> Awaitable[MxAnswer]:
+        """All MX records, unsorted."""
+
+    def addresses(self, host: str, *, ipv4: bool = True, ipv6: bool = True) -> Awaitable[AddressAnswer]:
+        """A and AAAA together, CNAMEs followed within bounds. `CannotTell` only if no wanted family gave addresses."""
+
+    def text(self, name: str) -> Awaitable[TextAnswer]:
+        """TXT records, the strings of each joined."""
+
+    def pointer(self, address: IpAddress) -> Awaitable[TextAnswer]:
+        """PTR names of an address."""
+
+
+class ConnectionFailed(Exception):
+    """No connection, or one that broke. The text is plain words for the log, such as `connection refused`."""
+
+
+class TlsFailed(Exception):
+    """The handshake did not succeed. The text is plain words for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsRequirement:
+    """What a handshake must prove. `verify_host` empty means: encrypt, verify nothing (RFC 7435)."""
+
+    server_name: str
+    verify_host: str = ""
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDetails:
+    """What was agreed: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`."""
+
+    version: str
+    cipher: str
+
+
+class Stream(Protocol):
+    """An open connection, read and written by one conversation."""
+
+    @property
+    def peer(self) -> str:
+        """Address and port of the other side, for the log."""
+
+    def read(self) -> Awaitable[bytes]:
+        """The next octets, `b""` at the end of the stream. Raises `ConnectionFailed`."""
+
+    def write(self, octets: bytes) -> Awaitable[None]:
+        """Answers when the octets are on their way and little waits before them. Raises `ConnectionFailed`."""
+
+    def start_tls(self, requirement: TlsRequirement) -> Awaitable[TlsDetails]:
+        """Upgrade. Raises `TlsFailed` or `ConnectionFailed`; octets that came before the handshake are an error."""
+
+    def close(self) -> None:
+        """Say goodbye to the transport after what was written is out; never raises."""
+
+    def abort(self) -> None:
+        """Drop it now; never raises."""
+
+
+class Dialer(Protocol):
+    """Opens streams, nothing more."""
+
+    def dial(self, address: IpAddress | str, port: int, *, timeout_s: float) -> Awaitable[Stream]:
+        """Connect to an address (a name only for a smarthost or route). Raises `ConnectionFailed`."""
