@@ -1,0 +1,59 @@
+"""Domains, accounts, aliases and passwords from plain dictionaries."""
+
+from mailserver.mail.address import Mailbox, parse_mailbox
+from mailserver.ports import Account
+
+
+def box(text: str) -> Mailbox:
+    """A mailbox from text that is known to be right."""
+    mailbox = parse_mailbox(text)
+    assert isinstance(mailbox, Mailbox), mailbox
+    return mailbox
+
+
+class MemoryDirectory:
+    """`mailserver.ports.Directory` and `Credentials` in memory. An alias `@example.org` is a catch-all."""
+
+    def __init__(self, domains=("example.org",), accounts=("alice@example.org", "bob@example.org"), aliases=None):
+        self.domains = set(domains)
+        self.accounts = {box(text).folded: Account(box(text)) for text in accounts}
+        self.aliases = {key.lower(): tuple(box(t) for t in targets) for key, targets in (aliases or {}).items()}
+        self.passwords = {key: "secret" for key in self.accounts}
+        self.verified: list[tuple[str, str]] = []
+
+    def is_local_domain(self, domain):
+        return domain in self.domains
+
+    def account(self, mailbox):
+        return self.accounts.get(mailbox.folded)
+
+    def alias(self, mailbox):
+        return self.aliases.get(mailbox.folded)
+
+    def catch_all(self, domain):
+        return self.aliases.get("@" + domain)
+
+    def postmaster(self):
+        return box("alice@example.org")
+
+    def reaches(self, account):
+        return [
+            box(key)
+            for key in self.aliases
+            if not key.startswith("@") and account.mailbox.folded in self._expanded(key, set())
+        ]
+
+    def _expanded(self, key, seen):
+        found = set()
+        for target in self.aliases.get(key, ()):
+            if target.folded not in seen:
+                seen.add(target.folded)
+                found |= {target.folded} | self._expanded(target.folded, seen)
+        return found
+
+    async def verify(self, login, password):
+        self.verified.append((login, password))
+        account = self.accounts.get(login.lower())
+        if account is None or not account.is_enabled or self.passwords.get(login.lower()) != password:
+            return None
+        return account
