@@ -18,7 +18,7 @@ class MemoryDirectory:
         self.domains = set(domains)
         self.accounts = {box(text).folded: Account(box(text)) for text in accounts}
         self.aliases = {key.lower(): tuple(box(t) for t in targets) for key, targets in (aliases or {}).items()}
-        self.passwords = {key: "secret" for key in self.accounts}
+        self.passwords = dict.fromkeys(self.accounts, "secret")
         self.verified: list[tuple[str, str]] = []
 
     def is_local_domain(self, domain):
