@@ -5,7 +5,7 @@ may wait are typed `-> Awaitable[T]`, so a coroutine and a Deferred both fit. Do
 from memory and never touch disk or network.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,6 +15,9 @@ from mailserver.mail.address import Mailbox
 from mailserver.mail.dns import AddressAnswer, IpAddress, MxAnswer, TextAnswer
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QueueId
+from mailserver.mail.outcome import Outcome, Stage
+from mailserver.mail.reply import Reply
+from mailserver.mail.route import Login, Route
 
 T = TypeVar("T")
 
@@ -316,7 +319,7 @@ class Stream(Protocol):
         """Say goodbye to the transport after what was written is out; never raises."""
 
     def abort(self) -> None:
-        """Drop it now; never raises."""
+        """Drop it now; never raises. A `read`, `write` or `start_tls` that waits raises `ConnectionFailed`."""
 
 
 class Dialer(Protocol):
@@ -324,3 +327,95 @@ class Dialer(Protocol):
 
     def dial(self, address: IpAddress | str, port: int, *, timeout_s: float) -> Awaitable[Stream]:
         """Connect to an address (a name only for a smarthost or route). Raises `ConnectionFailed`."""
+
+
+# --- outbound conversations -------------------------------------------------------------------------------------------
+
+
+class TlsUse(Enum):
+    """What TLS is to an outgoing conversation."""
+
+    NEVER = "never"
+    OPPORTUNISTIC = "opportunistic"  # STARTTLS when offered; without it, or when it is refused, in clear (RFC 7435)
+    REQUIRED = "required"  # STARTTLS or nothing
+    IMPLICIT = "implicit"  # from the first octet (RFC 8314)
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """What a conversation has to know of the host it talks to.
+
+    `host` is its text in outcomes, such as `mx.example.net[192.0.2.1]`. `helo` is our name. `may_auth_in_clear` is for
+    loopback hosts only.
+    """
+
+    host: str
+    helo: str
+    tls: TlsUse
+    requirement: TlsRequirement
+    login: Login | None = None
+    may_auth_in_clear: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The next hop takes messages. `tls` None: the conversation is in clear."""
+
+    tls: TlsDetails | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """The next hop takes no message from us now; the connection is closed. Never a reason to bounce.
+
+    `may_try_in_clear`: the TLS handshake did not succeed, and only that is known to be wrong with this host.
+    """
+
+    reason: str
+    stage: Stage
+    reply: Reply | None = None
+    may_try_in_clear: bool = False
+
+
+class ContentSource(Protocol):
+    """One content on its way out, in pieces of moderate size; may be read several times, one after the other."""
+
+    @property
+    def length(self) -> int:
+        """All octets, CRLF line ends, dots not doubled."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """From the start to the end. Raises `OSError`; may end early when the file was cut, so count the octets."""
+
+
+class Conversation(Protocol):
+    """One SMTP conversation as the client, over one open stream. Nothing a peer does makes it raise."""
+
+    def open(self) -> Awaitable[Opened | NotOpened]:
+        """Greeting, EHLO, STARTTLS, AUTH."""
+
+    def send(self, envelope: Envelope, content: ContentSource) -> Awaitable[dict[Recipient, Outcome]]:
+        """One message, in one or several transactions: an outcome for each recipient. May be repeated."""
+
+    @property
+    def can_send(self) -> bool:
+        """Whether another message may follow on this connection."""
+
+    def quit(self) -> Awaitable[None]:
+        """QUIT and close. The answer is not waited for: nothing depends on it."""
+
+    def abort(self) -> None:
+        """Drop the connection now; what waits answers soon after."""
+
+
+ConversationFactory = Callable[[Stream, NextHop], Conversation]
+
+
+class Transmitter(Protocol):
+    """One delivery attempt. Never raises for anything that the network or a peer does."""
+
+    def send(self, route: Route, envelope: Envelope, content: StoredContent) -> Awaitable[dict[Recipient, Outcome]]:
+        """Try to hand the message on: exactly one outcome for each of the envelope's recipients.
+
+        All recipients must belong to `route`. Returns within a bounded time.
+        """
