@@ -1,0 +1,133 @@
+"""The few changes to a disk that everything in `store` is made of (Linux, blocking, no Twisted).
+
+What "durable" takes, in this order: create under a temporary name, write, fsync the file, rename into place, fsync the
+folder. A failed fsync is final: the page may be marked clean though it never reached the disk, so the caller removes
+the file and writes another; nobody calls `sync` twice on one descriptor.
+
+`Files` is an object and not a set of functions so that tests can put a failing or forgetful disk in its place.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mailserver.ports import StorageFull, StorageTrouble
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+# Linux takes at most 1,024 pieces in one writev (IOV_MAX).
+_MAX_PIECES = 1024
+_SYNC_FILE_RANGE_WRITE = 2
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def _find_sync_file_range() -> "Callable[[int, int, int, int], int] | None":
+    """The C library's sync_file_range(2), or None where it has none (then only time is lost)."""
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return call
+
+
+_sync_file_range = _find_sync_file_range()
+
+
+def storage_error(error: OSError) -> StorageFull | StorageTrouble:
+    """What an `OSError` means for mail: no space (452) or any other trouble (451). The text is for the log only."""
+    text = f"{error.strerror or error} ({error.filename})" if error.filename else str(error.strerror or error)
+    return StorageFull(text) if error.errno in _FULL else StorageTrouble(text)
+
+
+class Files:
+    """The real disk. Every method blocks and raises `OSError`."""
+
+    def create(self, path: str) -> int:
+        """A descriptor for a new file, mode 0600; an existing one, or a link, is an error."""
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+
+    def write(self, descriptor: int, pieces: Sequence[bytes]) -> None:
+        """Write all pieces, in order, whole."""
+        left = [piece for piece in pieces if piece]
+        while left:
+            written = os.writev(descriptor, left[:_MAX_PIECES])
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = left[0][written:]
+
+    def start_writeback(self, descriptor: int) -> None:
+        """Have the kernel begin to write this file, without waiting.
+
+        Only a hint, so its result does not matter: `sync` still does the promise. When many files are begun before the
+        first is synced, they share journal commits (see docs/performance.md).
+        """
+        if _sync_file_range is not None:
+            _sync_file_range(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)
+
+    def sync(self, descriptor: int) -> None:
+        """Return when content and size are on disk."""
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Close; a late error counts as a failed write."""
+        os.close(descriptor)
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomic; the new name is durable only after `sync_folder`."""
+        os.rename(source, target)
+
+    def unlink(self, path: str) -> None:
+        """Remove a name."""
+        os.unlink(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Return when the names in this folder are on disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_folder(self, path: str) -> None:
+        """One folder, mode 0700; an existing one is fine."""
+        try:
+            os.mkdir(path, FOLDER_MODE)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
+    def make_folders(self, path: str) -> None:
+        """A folder with all its missing parents, each durable in its own parent when this returns."""
+        missing = []
+        current = Path(path)
+        while not current.is_dir():
+            missing.append(current)
+            current = current.parent
+        for folder in reversed(missing):
+            self.make_folder(str(folder))
+            self.sync_folder(str(folder.parent))
+
+    def discard(self, path: str) -> None:
+        """Remove a temporary file that may be gone already; what cannot be removed is swept later, so no error."""
+        try:
+            self.unlink(path)
+        except OSError:
+            return
+
+    def replace(self, path: str, temporary: str, octets: bytes) -> None:
+        """Put `octets` in place of whatever `path` holds: atomic, and durable when this returns."""
+        descriptor = self.create(temporary)
+        try:
+            try:
+                self.write(descriptor, (octets,))
+                self.sync(descriptor)
+            finally:
+                self.close(descriptor)
+            self.rename(temporary, path)
+        except OSError:
+            self.discard(temporary)
+            raise
+        self.sync_folder(os.path.dirname(path))

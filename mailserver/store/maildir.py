@@ -1,0 +1,121 @@
+"""One Maildir as a place to write to: folders made when first needed, names that never repeat (design section 5).
+
+Blocking, no Twisted. A message is written to `tmp/`, synced, renamed into `new/`, and `new/` is synced; who calls does
+the last two, because a group of messages shares them (`commit`). Content is stored with LF line ends.
+
+States that a crash can leave, and who cleans them up:
+
+| state | what it means | cleaned up by |
+|---|---|---|
+| a folder without `new/` or `cur/` | made just now, no 250 yet | the next message makes the rest |
+| a file in `tmp/` | never acknowledged | `sweep` at start, and after 36 hours for what other programs leave |
+| a file in `new/`, not acknowledged | the crash came before the 250 | nobody: the sender repeats it |
+"""
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mailserver.mail.address import Mailbox
+from mailserver.store.files import Files
+from mailserver.store.maildir_names import build_name
+from mailserver.store.paths import maildir_path
+
+SUBFOLDERS = ("tmp", "new", "cur")
+# D. J. Bernstein's page on Maildir: anything in tmp/ not touched for 36 hours may go.
+STALE_AFTER_S = 36 * 3600
+_OURS = re.compile(r"\d+\.(M\d+)?P\d+Q\d+\.")
+# Folder names of this many mailboxes are remembered; working one out costs more than writing a small file's name.
+_REMEMBERED_FOLDERS = 10_000
+
+
+class Maildirs:
+    """All Maildirs below one root, for writing.
+
+    `host` goes into file names; `now` answers seconds since the epoch. Threads may share it: names come from one
+    counter.
+    """
+
+    def __init__(self, files: Files, root: Path, host: str, now: Callable[[], float] = time.time) -> None:
+        self._files = files
+        self.root = root
+        self._host = host
+        self._now = now
+        self._pid = os.getpid()
+        self._counter = itertools.count(1)
+        self._last_us = 0
+        self._folders: dict[Mailbox, str] = {}
+
+    def folder(self, mailbox: Mailbox) -> str:
+        """The Maildir's path; it may not exist yet."""
+        folder = self._folders.get(mailbox)
+        if folder is None:
+            if len(self._folders) >= _REMEMBERED_FOLDERS:
+                self._folders.clear()
+            folder = self._folders[mailbox] = str(maildir_path(self.root, mailbox))
+        return folder
+
+    def name(self, stored_octets: int, wire_octets: int) -> str:
+        """A file name that was never given before: time never runs back within a process, and a counter rides along."""
+        self._last_us = max(self._last_us, int(self._now() * 1_000_000))
+        seconds, microseconds = divmod(self._last_us, 1_000_000)
+        return build_name(seconds, microseconds, self._pid, next(self._counter), self._host, stored_octets, wire_octets)
+
+    def temporary_name(self) -> str:
+        """A name for `tmp/` where the sizes are not known yet."""
+        return f"{int(self._now())}.P{self._pid}Q{next(self._counter)}.{self._host}"
+
+    def create(self, folder: str, name: str) -> tuple[str, int]:
+        """A new file in the Maildir's `tmp/`: its path and descriptor. Makes the Maildir when it is not there."""
+        path = f"{folder}/tmp/{name}"
+        try:
+            return path, self._files.create(path)
+        except FileNotFoundError:
+            self.make(folder)
+            return path, self._files.create(path)
+
+    def make(self, folder: str) -> None:
+        """Make the Maildir, or what is missing of it; every new name is durable in its parent when this returns."""
+        self._files.make_folders(folder)
+        for subfolder in SUBFOLDERS:
+            self._files.make_folder(f"{folder}/{subfolder}")
+        self._files.sync_folder(folder)
+
+
+def sweep(root: Path, own_host: str, now: float) -> int:
+    """Remove what a crash left in `tmp/` of every Maildir below `root`; the number of files removed.
+
+    Ours go at once, other programs' after 36 hours untouched. Called at start, before the first connection, so nothing
+    of ours is being written.
+    """
+    removed = 0
+    for domain in _folders(root):
+        for maildir in _folders(domain):
+            for entry in _entries(maildir / "tmp"):
+                if _is_stale(entry, own_host, now):
+                    os.unlink(entry.path)
+                    removed += 1
+    return removed
+
+
+def _is_stale(entry: "os.DirEntry[str]", own_host: str, now: float) -> bool:
+    if not entry.is_file(follow_symlinks=False):
+        return False
+    # Other programs of this host name their files alike, but none has our counter; theirs may be in use.
+    is_ours = _OURS.match(entry.name) is not None and f".{own_host}" in entry.name
+    return is_ours or now - entry.stat(follow_symlinks=False).st_mtime > STALE_AFTER_S
+
+
+def _folders(path: Path) -> list[Path]:
+    return [path / entry.name for entry in _entries(path) if entry.is_dir(follow_symlinks=False)]
+
+
+def _entries(path: Path) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,56 @@
+"""Filing a message that waited in the queue into one Maildir (blocking, no Twisted)."""
+
+import os
+from collections.abc import Iterator
+
+from mailserver.mail.address import Mailbox
+from mailserver.ports import StorageTrouble, StoredContent
+from mailserver.store.files import Files, storage_error
+from mailserver.store.maildir import Maildirs
+
+_BLOCK_OCTETS = 1 << 20
+
+
+def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes, content: StoredContent) -> None:
+    """Write `trace` (CRLF) and the stored content (CRLF) into the mailbox, with LF line ends.
+
+    Durable when it returns. Raises `StorageFull` or `StorageTrouble`; then nothing is left behind. A crash in between
+    leaves a file in `tmp/`, or the message filed and still queued, which files it once more (see `maildir`).
+    """
+    folder = maildirs.folder(mailbox)
+    temporary = ""
+    try:
+        temporary, descriptor = maildirs.create(folder, maildirs.temporary_name())
+        try:
+            head = trace.replace(b"\r", b"")
+            files.write(descriptor, (head,))
+            stored, line_ends = len(head), head.count(b"\n")
+            for block in _blocks(content):
+                line_ends += block.count(b"\n")
+                block = block.replace(b"\r", b"")
+                stored += len(block)
+                files.write(descriptor, (block,))
+            files.sync(descriptor)
+        finally:
+            files.close(descriptor)
+        files.rename(temporary, f"{folder}/new/{maildirs.name(stored, stored + line_ends)}")
+        files.sync_folder(f"{folder}/new")
+    except OSError as error:
+        if temporary:
+            files.discard(temporary)
+        raise storage_error(error) from error
+
+
+def _blocks(content: StoredContent) -> Iterator[bytes]:
+    """The content in blocks; a file shorter than it should be is trouble, never a shorter message."""
+    descriptor = os.open(content.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        position, end = content.offset, content.offset + content.length
+        while position < end:
+            block = os.pread(descriptor, min(_BLOCK_OCTETS, end - position), position)
+            if not block:
+                raise StorageTrouble(f"the queue file ends {end - position} octets too early")
+            yield block
+            position += len(block)
+    finally:
+        os.close(descriptor)
