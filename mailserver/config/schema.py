@@ -1,0 +1,225 @@
+"""Every key of the configuration: its type, its default, the rule its value must follow (design section 6).
+
+`etc/mailserver.toml` says the same with comments; a test holds the two together. Times are seconds, sizes octets,
+paths absolute, domains canonical. A key without a default must be set.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+from attrs import Factory, frozen
+
+from mailserver.config import values
+from mailserver.config.values import HostPort, choice, duration, list_of, only, size, whole_number
+from mailserver.mail.address import Mailbox
+from mailserver.mail.peer import IpNetwork
+
+
+class AuthWithoutTls(Enum):
+    """Where a password may be said without TLS."""
+
+    NEVER = "never"
+    LOOPBACK = "loopback"  # 127.0.0.0/8, ::1; never through a proxy
+    ALWAYS = "always"
+
+
+class BareNewlines(Enum):
+    """What happens to a bare CR or LF in content from an authenticated client."""
+
+    REFUSE = "refuse"
+    REPAIR = "repair"
+
+
+class SmarthostTls(Enum):
+    """How the smarthost is spoken to. With the first two its certificate is verified."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+class AddressFamily(Enum):
+    """Which addresses of a next hop are tried."""
+
+    AUTO = "auto"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
+Seconds = Annotated[float, duration()]
+Flag = Annotated[bool, values.boolean]
+Domains = Annotated[tuple[str, ...], list_of(values.domain, "domains", '["example.org"]', minimum=1)]
+Mailboxes = Annotated[tuple[Mailbox, ...], list_of(values.mailbox, "addresses", '["alice@example.org"]')]
+Networks = Annotated[tuple[IpNetwork, ...], list_of(values.network, "networks", '["192.0.2.0/24"]')]
+Endpoints = Annotated[tuple[str, ...], list_of(values.plain_text, "listeners", '["tcp:25"]', is_set=False)]
+NotYetEndpoints = Annotated[
+    tuple[str, ...], only(list_of(values.plain_text, "listeners", '["tcp:25"]').read, default=[])
+]
+OptionalPath = Annotated[Path | None, values.optional_path]
+
+DEFAULT_RETRY = (300.0, 600.0, 1200.0, 2400.0, 3600.0, 7200.0, 14400.0)
+DEFAULT_DROP = "/var/spool/mailserver-drop"
+
+
+@frozen
+class Practice:
+    """Accounts made at first start, for trying things out."""
+
+    accounts: Mailboxes = ()
+
+
+@frozen
+class Storage:
+    """Where mail and state live. `min_free` octets: below this new mail is put off."""
+
+    maildirs: Annotated[Path, values.path] = Path("../maildirs")
+    state: Annotated[Path, values.path] = Path("../var")
+    min_free: Annotated[int, size()] = 200_000_000
+
+
+@frozen
+class Accounts:
+    """The file with accounts, passwords and aliases."""
+
+    file: Annotated[Path, values.path] = Path("accounts.toml")
+
+
+@frozen
+class Listen:
+    """Twisted endpoint strings for each service; empty is off."""
+
+    smtp: Endpoints = ("tcp:25",)
+    submission: Endpoints = ("tcp:587",)
+    submissions: Endpoints = ("tcp:465",)
+    pop3: Endpoints = ("tcp:110",)
+    pop3s: Endpoints = ("tcp:995",)
+    lmtp: NotYetEndpoints = ()
+    http: NotYetEndpoints = ()
+
+
+@frozen
+class Tls:
+    """A certificate of the owner's; without one the server makes its own."""
+
+    certificate: OptionalPath = None
+    private_key: OptionalPath = None
+
+
+@frozen
+class Smtp:
+    """Port 25, and the limits that submission shares."""
+
+    max_message_size: Annotated[int, size(minimum=1)] = 50_000_000
+    max_recipients: Annotated[int, whole_number()] = 100
+    command_timeout: Seconds = 300.0
+    data_timeout: Seconds = 1800.0
+    min_rate: Annotated[int, size()] = 100  # octets a second
+    max_errors: Annotated[int, whole_number()] = 20
+    max_connections: Annotated[int, whole_number()] = 2000
+    max_connections_per_client: Annotated[int, whole_number()] = 20
+    auth: Flag = False
+    trusted_networks: Networks = ()
+
+
+@frozen
+class Submission:
+    """Ports 587 and 465."""
+
+    auth_without_tls: Annotated[AuthWithoutTls, choice(AuthWithoutTls)] = AuthWithoutTls.NEVER
+    bare_newlines: Annotated[BareNewlines, choice(BareNewlines)] = BareNewlines.REFUSE
+
+
+@frozen
+class Auth:
+    """What happens to those who guess passwords."""
+
+    max_failures: Annotated[int, whole_number()] = 5
+    slow_after: Annotated[int, whole_number(minimum=0)] = 3
+    exempt_networks: Networks = ()
+
+
+@frozen
+class Relay:
+    """Mail on its way out. `helo` is never empty in a loaded configuration: it has become the host name."""
+
+    smarthost: Annotated[HostPort | None, values.optional_host_port] = None
+    smarthost_tls: Annotated[SmarthostTls, choice(SmarthostTls)] = SmarthostTls.STARTTLS
+    smarthost_ca_file: OptionalPath = None
+    smarthost_username: Annotated[str, values.plain_text] = ""
+    smarthost_password_file: OptionalPath = None
+    source_address: Annotated[IPv4Address | None, values.optional_ipv4] = None
+    source_address6: Annotated[IPv6Address | None, values.optional_ipv6] = None
+    helo: Annotated[str, values.optional_host_name] = ""
+    routes: Annotated[Mapping[str, HostPort], values.routes] = Factory(lambda: MappingProxyType({}))
+    port: Annotated[int, whole_number(maximum=values.MAX_PORT)] = 25
+    address_family: Annotated[AddressFamily, choice(AddressFamily)] = AddressFamily.AUTO
+    allow_private: Flag = False
+    retry: Annotated[tuple[float, ...], list_of(duration(), "times", '["5m", "1h"]', minimum=1, is_set=False)] = (
+        DEFAULT_RETRY
+    )
+    expire_after: Seconds = 5 * 86400.0
+    delay_notice_after: Annotated[float, duration(may_be_zero=True)] = 4 * 3600.0  # 0: no notices
+    max_per_destination: Annotated[int, whole_number()] = 10
+
+
+@frozen
+class Dns:
+    """Name servers as (address, port); empty is the system's."""
+
+    servers: Annotated[
+        tuple[tuple[str, int], ...], list_of(values.name_server, "name servers", '["127.0.0.1:5353"]')
+    ] = ()
+
+
+@frozen
+class Pop3:
+    """Ports 110 and 995."""
+
+    auth_without_tls: Annotated[AuthWithoutTls, choice(AuthWithoutTls)] = AuthWithoutTls.LOOPBACK
+    idle_timeout: Seconds = 600.0
+    max_connections: Annotated[int, whole_number()] = 500
+    max_connections_per_client: Annotated[int, whole_number()] = 20
+
+
+@frozen
+class Sendmail:
+    """The drop folder of the `sendmail` command, which is not built yet."""
+
+    drop: Annotated[Path, only(values.path.read, default=DEFAULT_DROP)] = Path(DEFAULT_DROP)
+
+
+@frozen
+class Config:
+    """The whole configuration. `path` is the file it came from, `warnings` whole lines about what is unwise."""
+
+    hostname: Annotated[str, values.host_name]
+    domains: Domains
+    postmaster: Annotated[Mailbox, values.mailbox]
+    practice: Practice = Practice()
+    storage: Storage = Storage()
+    accounts: Accounts = Accounts()
+    listen: Listen = Listen()
+    tls: Tls = Tls()
+    smtp: Smtp = Smtp()
+    submission: Submission = Submission()
+    auth: Auth = Auth()
+    relay: Relay = Relay()
+    dns: Dns = Dns()
+    pop3: Pop3 = Pop3()
+    sendmail: Sendmail = Sendmail()
+    path: Path = Path("mailserver.toml")
+    warnings: tuple[str, ...] = ()
+
+
+# What a missing key is told with.
+REQUIRED = {
+    "hostname": 'this server\'s own full name, such as hostname = "mail.example.org"',
+    "domains": 'the domains whose mail is kept here, such as domains = ["example.org"]',
+    "postmaster": 'who looks after the mail, such as postmaster = "alice@example.org"',
+}
+# Not keys: filled in by the loader.
+DERIVED = frozenset({"path", "warnings"})
