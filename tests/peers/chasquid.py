@@ -1,0 +1,89 @@
+"""chasquid from an unpacked package: another MTA with AUTH over TLS and SMTPUTF8."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.peers.certificates import Certificate
+from tests.peers.programs import need_peer, peer_environment
+from tests.peers.running import HOST, Daemon, free_port
+
+# Files a message the Maildir way. Arguments: the mailboxes' folder, the user.
+_FILE_INTO_MAILDIR = """\
+#!/bin/sh
+set -eu
+box="$1/$2"
+mkdir -p "$box/tmp" "$box/new" "$box/cur"
+name=$(mktemp "$box/tmp/XXXXXXXXXXXX")
+cat >"$name"
+mv "$name" "$box/new/"
+"""
+
+
+class Chasquid:
+    """One chasquid for `domain`: MX on `port`, submission with AUTH on `submission_port`.
+
+    `users` gives each mailbox's password. All its files are under `home`.
+    """
+
+    def __init__(
+        self, home: Path, certificate: Certificate, *, domain: str = "remote.test", users: dict[str, str] | None = None
+    ) -> None:
+        self.home = home
+        self.domain = domain
+        self.port = free_port()
+        self.submission_port = free_port()
+        self._mailboxes = home / "mailboxes"
+        conf = home / "conf"
+        for folder in (self._mailboxes, conf / "domains" / domain, conf / "certs" / f"mx.{domain}", home / "state"):
+            folder.mkdir(parents=True, exist_ok=True)
+        agent = home / "file-into-maildir"
+        agent.write_text(_FILE_INTO_MAILDIR)
+        agent.chmod(0o755)
+        shutil.copy(certificate.chain, conf / "certs" / f"mx.{domain}" / "fullchain.pem")
+        shutil.copy(certificate.private_key, conf / "certs" / f"mx.{domain}" / "privkey.pem")
+        (conf / "chasquid.conf").write_text(
+            f'hostname: "mx.{domain}"\n'
+            f'smtp_address: "{HOST}:{self.port}"\n'
+            f'submission_address: "{HOST}:{self.submission_port}"\n'
+            f'data_dir: "{home / "state"}"\n'
+            f'mail_log_path: "{home / "chasquid.log"}"\n'
+            f'mail_delivery_agent_bin: "{agent}"\n'
+            f'mail_delivery_agent_args: "{self._mailboxes}"\n'
+            'mail_delivery_agent_args: "%to_user%"\n'
+            "max_data_size_mb: 100\n"
+        )
+        for user, password in (users or {"bob": "secret"}).items():
+            subprocess.run(
+                [
+                    need_peer("usr/bin/chasquid-util"),
+                    f"-C={conf}",
+                    "user-add",
+                    f"{user}@{domain}",
+                    f"--password={password}",
+                ],
+                env=peer_environment(),
+                check=True,
+                capture_output=True,
+                timeout=20,
+            )
+        command = [need_peer("usr/bin/chasquid"), f"-config_dir={conf}"]
+        self._daemon = Daemon("chasquid", home, command, peer_environment())
+
+    def start(self) -> "Chasquid":
+        """Start it and wait for its banner."""
+        self._daemon.start(self.port, b"220 ")
+        return self
+
+    def stop(self) -> None:
+        """Stop it; `start` may follow, on the same ports."""
+        self._daemon.stop()
+
+    def maildir(self, local_part: str) -> Path:
+        """Where mail for `local_part@domain` lands."""
+        return self._mailboxes / local_part
+
+    def read_log(self) -> str:
+        """The end of its mail log, and what it printed."""
+        log = self.home / "chasquid.log"
+        return (log.read_text(errors="replace")[-8_000:] if log.exists() else "") + self._daemon.read_log()
