@@ -61,3 +61,140 @@ def reply(code: int, enhanced: str, *lines: str) -> Reply:
     """A reply; at least one line."""
     assert lines, "a reply has at least one line"
     return Reply(code, enhanced, lines)
+
+
+# --- inbound SMTP: what the machine finds wrong with a command (RFC 5321 4.2.4, RFC 3463 3.6) -------------------------
+
+COMMAND_UNKNOWN = reply(500, "5.5.1", "Command not recognized")
+COMMAND_NOT_IMPLEMENTED = reply(502, "5.5.1", "Command not implemented")
+COMMAND_TOO_LONG = reply(500, "5.5.2", "Line too long")
+COMMAND_BARE_NEWLINE = reply(500, "5.5.2", "A line ends with CRLF; a CR or LF alone is not accepted")
+COMMAND_NUL = reply(500, "5.5.2", "NUL is not accepted")
+COMMAND_NOT_TEXT = reply(500, "5.5.2", "Commands are ASCII or UTF-8")
+NEED_MAIL = reply(503, "5.5.1", "MAIL first")
+NEED_RCPT = reply(503, "5.5.1", "RCPT first")
+NO_VALID_RECIPIENTS = reply(554, "5.5.1", "No valid recipients")
+NESTED_MAIL = reply(503, "5.5.1", "A message is being sent already; RSET first")
+CHUNKS_BEGUN = reply(503, "5.5.1", "Only BDAT or RSET after BDAT")
+NOT_IN_TRANSACTION = reply(503, "5.5.1", "Not while a message is being sent")
+TLS_ALREADY = reply(503, "5.5.1", "TLS is already in use")
+AUTH_ALREADY = reply(503, "5.5.1", "Already authenticated")
+AUTH_MECHANISM_UNKNOWN = reply(504, "5.5.4", "This mechanism is not offered; PLAIN and LOGIN are")
+AUTH_CANCELLED = reply(501, "5.7.0", "Authentication cancelled")
+BDAT_SIZE_WRONG = reply(501, "5.5.4", "BDAT needs a size in octets; closing, because what follows cannot be told apart")
+ADDRESS_NEEDS_SMTPUTF8 = reply(553, "5.6.7", "This address needs SMTPUTF8")
+PARAMETER_UNKNOWN = reply(555, "5.5.4", "Parameter not recognized")
+PARAMETER_TWICE = reply(501, "5.5.4", "A parameter is given twice")
+
+
+def argument_wrong(reason: str) -> Reply:
+    """The argument or a parameter of a command is not as the grammar has it. `reason` holds no octets of the peer."""
+    return reply(501, "5.5.4", f"Syntax error: {reason}")
+
+
+def sender_wrong(reason: str) -> Reply:
+    """The reverse-path cannot be read."""
+    return reply(501, "5.1.7", f"Bad sender address: {reason}")
+
+
+def recipient_wrong(reason: str) -> Reply:
+    """The forward-path cannot be read."""
+    return reply(501, "5.1.3", f"Bad recipient address: {reason}")
+
+
+def sasl_wrong(reason: str) -> Reply:
+    """RFC 4954 4: base64 garbage, or a response that does not follow its mechanism."""
+    return reply(501, "5.5.2", f"Authentication failed: {reason}")
+
+
+# --- inbound SMTP: recipients and routes ------------------------------------------------------------------------------
+
+RELAYING_DENIED = reply(550, "5.7.1", "Relaying denied: this server takes mail for its own users only")
+NO_SUCH_MAILBOX = reply(550, "5.1.1", "No such mailbox here")
+MAILBOX_DISABLED = reply(550, "5.2.1", "This mailbox is disabled")
+ALIAS_LOOP = reply(550, "5.4.6", "This address leads back to itself")
+RECIPIENT_OK = reply(250, "2.1.5", "Recipient ok")
+TOO_MANY_RECIPIENTS = reply(452, "4.5.3", "Too many recipients for one message; send the rest in another")
+
+# --- inbound SMTP: the session ----------------------------------------------------------------------------------------
+
+SENDER_OK = reply(250, "2.1.0", "Sender ok")
+RESET_OK = reply(250, "2.0.0", "Forgotten")
+NOOP_OK = reply(250, "2.0.0", "Ok")
+GOODBYE = reply(221, "2.0.0", "Goodbye")
+SEND_CONTENT = reply(354, "", "Send the message, then a line with only a dot")
+VERIFY_NOTHING = reply(252, "2.5.0", "Will not say; send mail and see")
+HELP = reply(
+    214,
+    "2.0.0",
+    "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT",
+    "RFC 5321 says how they are used",
+    "A message is sent with MAIL FROM:<address>, RCPT TO:<address>, DATA",
+)
+STARTTLS_GO = reply(220, "2.0.0", "Ready to start TLS")
+STARTTLS_NOT_OFFERED = reply(502, "5.5.1", "STARTTLS is not offered here")
+STARTTLS_INJECTION = reply(421, "4.7.0", "Commands came behind STARTTLS before the handshake; nothing was done, closing")
+AUTH_OK = reply(235, "2.7.0", "Authentication succeeded")
+AUTH_FAILED = reply(535, "5.7.8", "Authentication failed: wrong login or password")
+AUTH_FOR_ANOTHER = reply(535, "5.7.8", "Authentication failed: a login acts for itself only")
+AUTH_TOO_OFTEN = reply(421, "4.7.0", "Too many failed logins, closing")
+AUTH_OVERLOADED = reply(454, "4.7.0", "Too many logins at the moment, try again")
+AUTH_NOT_OFFERED = reply(502, "5.5.1", "AUTH is not offered here")
+AUTH_NEEDS_TLS = reply(538, "5.7.11", "Encryption is required for authentication; STARTTLS first")
+AUTH_REQUIRED = reply(530, "5.7.0", "Authentication required")
+TLS_REQUIRED = reply(530, "5.7.0", "Must issue a STARTTLS command first")
+TOO_MANY_ERRORS = reply(421, "4.7.0", "Too many errors, closing")
+TOO_MANY_COMMANDS = reply(421, "4.7.0", "Too many commands without a message, closing")
+TOO_MANY_CONNECTIONS = reply(421, "4.3.2", "Too many connections, try again later")
+TOO_MANY_OF_CLIENT = reply(421, "4.7.0", "Too many connections from your address, try again later")
+SHUTTING_DOWN = reply(421, "4.3.2", "The server is shutting down, try again later")
+INTERNAL_ERROR = reply(421, "4.3.0", "Internal error, closing; try again later")
+COMMAND_TIMED_OUT = reply(421, "4.4.2", "No command in time, closing")
+CONTENT_TIMED_OUT = reply(421, "4.4.2", "The message did not come in time, closing")
+CONTENT_TOO_SLOW = reply(421, "4.4.2", "The message comes too slowly, closing")
+MESSAGE_TOO_BIG = reply(552, "5.3.4", "Message too big")
+DISK_NEARLY_FULL = reply(452, "4.3.1", "Not enough room at the moment, try again later")
+TEMPORARY_TROUBLE = reply(451, "4.3.0", "Temporary trouble here, try again later")
+BARE_NEWLINE_IN_CONTENT = reply(554, "5.6.0", "The message holds a CR or LF alone; lines end with CRLF (RFC 5321 2.3.8)")
+NUL_IN_CONTENT = reply(554, "5.6.0", "The message holds a NUL")
+TOO_MANY_HOPS = reply(554, "5.4.6", "Too many hops: this message goes round in a loop")
+DELIVERED_HERE_BEFORE = reply(554, "5.4.6", "This message was delivered to this mailbox before: a loop")
+HEADER_TOO_BIG = reply(552, "5.3.4", "The header of the message is too big")
+FROM_MISSING = reply(550, "5.6.0", "The message has no From field; add one with your address")
+FROM_TWICE = reply(550, "5.6.0", "The message has more than one From field")
+FROM_UNREADABLE = reply(550, "5.6.0", "The address in From cannot be read")
+
+
+def banner(hostname: str) -> Reply:
+    """RFC 5321 4.2: the host name comes first. `ESMTP` is what some clients look for."""
+    return reply(220, "", f"{hostname} ESMTP")
+
+
+def hello_ok(hostname: str, *keywords: str) -> Reply:
+    """The answer to HELO, and with keywords to EHLO (RFC 5321 4.1.1.1)."""
+    return reply(250, "", hostname, *keywords)
+
+
+def sasl_challenge(encoded: str) -> Reply:
+    """RFC 4954 4: nothing but the base64 text."""
+    return reply(334, "", encoded)
+
+
+def message_accepted(queue_id: str) -> Reply:
+    """The 250 that means: on disk."""
+    return reply(250, "2.0.0", f"{queue_id} accepted")
+
+
+def chunk_accepted(size_octets: int) -> Reply:
+    """RFC 3030 2."""
+    return reply(250, "2.0.0", f"{size_octets} octets received")
+
+
+def sender_not_yours(addresses: str) -> Reply:
+    """The reverse-path belongs to somebody else. `addresses` are those that this login may use."""
+    return reply(553, "5.7.1", f"This login may send as {addresses}")
+
+
+def from_not_yours(addresses: str) -> Reply:
+    """The From field belongs to somebody else."""
+    return reply(550, "5.7.1", f"The From field is not yours; this login may send as {addresses}")
