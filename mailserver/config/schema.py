@@ -17,6 +17,8 @@ from mailserver.config import values
 from mailserver.config.values import HostPort, choice, duration, list_of, only, size, whole_number
 from mailserver.mail.address import Mailbox
 from mailserver.mail.peer import IpNetwork
+from mailserver.mail.route import AddressFamily as AddressFamily
+from mailserver.mail.route import SmarthostTls as SmarthostTls
 
 
 class AuthWithoutTls(Enum):
@@ -32,22 +34,6 @@ class BareNewlines(Enum):
 
     REFUSE = "refuse"
     REPAIR = "repair"
-
-
-class SmarthostTls(Enum):
-    """How the smarthost is spoken to. With the first two its certificate is verified."""
-
-    STARTTLS = "starttls"
-    TLS = "tls"
-    NONE = "none"
-
-
-class AddressFamily(Enum):
-    """Which addresses of a next hop are tried."""
-
-    AUTO = "auto"
-    IPV4 = "ipv4"
-    IPV6 = "ipv6"
 
 
 Seconds = Annotated[float, duration()]

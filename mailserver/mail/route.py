@@ -17,6 +17,14 @@ class SmarthostTls(Enum):
     NONE = "none"  # then AUTH only to a loopback host
 
 
+class AddressFamily(Enum):
+    """Which addresses of a next hop are tried."""
+
+    AUTO = "auto"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """What we say with AUTH. The password is kept out of `repr`, and so out of every log and traceback."""
