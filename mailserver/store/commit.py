@@ -140,7 +140,13 @@ class CommitWriter:
             name = self._maildirs.name(stored, stored + lines)
             if content.copy is copy:
                 # The file it was written to while it came only needs its real name.
-                return _File(content.path, f"{folder}/new/{name}", f"{folder}/new", os.dup(content.descriptor), copy)
+                return _File(
+                    content.path,
+                    f"{folder}/new/{name}",
+                    f"{folder}/new",
+                    self._files.duplicate(content.descriptor),
+                    copy,
+                )
         else:
             body = content.replace(b"\r", b"")
             lines = len(content) - len(body) + head.count(b"\n")
@@ -159,7 +165,9 @@ class CommitWriter:
             return
         if isinstance(content, LargeContent) and content.place is Place.SPOOL:
             final = str(self._spool.message(acceptance.queue_id))
-            job.spool.append(_File(content.path, final, os.path.dirname(final), os.dup(content.descriptor)))
+            job.spool.append(
+                _File(content.path, final, os.path.dirname(final), self._files.duplicate(content.descriptor))
+            )
             return
         envelope = acceptance.envelope.with_recipients(recipients)
         job.spool.append(self._spool_file(acceptance.queue_id, envelope, acceptance, acceptance.received, content))

@@ -48,6 +48,10 @@ class Files:
         """A descriptor for a new file, mode 0600; an existing one, or a link, is an error."""
         return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
 
+    def duplicate(self, descriptor: int) -> int:
+        """A second descriptor for the same file."""
+        return os.dup(descriptor)
+
     def write(self, descriptor: int, pieces: Sequence[bytes]) -> None:
         """Write all pieces, in order, whole."""
         left = [piece for piece in pieces if piece]
