@@ -474,3 +474,24 @@ class Transmitter(Protocol):
 
         All recipients must belong to `route`. Returns within a bounded time.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMailboxes:
+    """Delivered here, to these mailboxes; `outside` are further addresses that an alias names. Not both empty."""
+
+    mailboxes: tuple[Mailbox, ...]
+    outside: tuple[Mailbox, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoDestination:
+    """The queue cannot deliver there and never will: the account was removed meanwhile. `enhanced` for the DSN."""
+
+    reason: str
+    enhanced: str
+
+
+Destination = Route | LocalMailboxes | NoDestination
+# Where a queued recipient goes now; asked before every attempt, from memory, so that a change of routes counts at once.
+FindDestination = Callable[[Mailbox], Destination]
