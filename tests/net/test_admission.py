@@ -1,0 +1,92 @@
+"""Caps, and who goes first when it is crowded."""
+
+from dataclasses import dataclass, field
+
+from mailserver.mail.peer import Peer, peer_from
+from mailserver.net.admission import EVICTED, GuestList
+from mailserver.policy.limits import Admission, ConnectionLimits
+
+BUSY = b"421 4.3.2 too many connections\r\n"
+
+
+@dataclass(eq=False)
+class FakeGuest:
+    peer: Peer
+    last_heard_at: float = 0.0
+    is_idle: bool = True
+    is_stranger: bool = True
+    ended: list = field(default_factory=list)
+
+    def evict(self, words, why):
+        self.ended.append((words, why))
+
+    def shut_down(self):
+        self.ended.append("shut down")
+
+    def abort(self):
+        self.ended.append("aborted")
+
+
+def crowd(size, limit, **changes):
+    guests = GuestList(ConnectionLimits(max_connections=limit, max_per_client=limit), BUSY)
+    entered = []
+    for number in range(size):
+        peer = peer_from("192.0.2.1", number + 1)
+        assert guests.admit(peer) is Admission.ADMITTED
+        guest = FakeGuest(peer, last_heard_at=float(number), **changes)
+        guests.entered(guest)
+        entered.append(guest)
+    return guests, entered
+
+
+def test_nobody_goes_below_ninety_percent():
+    guests, entered = crowd(8, limit=10)
+    assert guests.admit(peer_from("192.0.2.2", 1)) is Admission.ADMITTED
+    assert [guest.ended for guest in entered] == [[]] * 8
+
+
+def test_from_ninety_percent_on_a_newcomer_takes_the_place_of_the_stranger_silent_for_longest():
+    guests, entered = crowd(9, limit=10)
+    entered[0].last_heard_at = 100.0
+    assert guests.admit(peer_from("192.0.2.2", 1)) is Admission.ADMITTED
+    assert entered[1].ended == [(BUSY, EVICTED)]
+    assert [guest.ended for guest in entered if guest is not entered[1]] == [[]] * 8
+
+
+def test_who_is_at_work_or_has_logged_in_stays():
+    guests, entered = crowd(9, limit=10)
+    entered[0].is_idle = False
+    entered[1].is_stranger = False
+    guests.admit(peer_from("192.0.2.2", 1))
+    assert entered[2].ended == [(BUSY, EVICTED)]
+    assert entered[0].ended == entered[1].ended == []
+
+
+def test_when_nobody_can_go_the_limit_holds():
+    guests, entered = crowd(10, limit=10, is_idle=False)
+    assert guests.admit(peer_from("192.0.2.2", 1)) is Admission.TOO_MANY
+    assert [guest.ended for guest in entered] == [[]] * 10
+
+
+def test_a_client_over_its_own_limit_pushes_nobody_out_when_it_is_not_crowded():
+    guests = GuestList(ConnectionLimits(max_connections=100, max_per_client=1), BUSY)
+    peer = peer_from("192.0.2.1", 1)
+    assert guests.admit(peer) is Admission.ADMITTED
+    guests.entered(FakeGuest(peer))
+    assert guests.admit(peer_from("192.0.2.1", 2)) is Admission.TOO_MANY_OF_CLIENT
+
+
+def test_a_place_is_free_again_when_its_guest_has_left():
+    guests, entered = crowd(1, limit=1, is_idle=False)
+    assert guests.admit(peer_from("192.0.2.2", 1)) is Admission.TOO_MANY
+    guests.left(entered[0])
+    assert len(guests) == 0
+    assert guests.admit(peer_from("192.0.2.2", 1)) is Admission.ADMITTED
+
+
+def test_guests_may_leave_while_all_are_asked_to_go():
+    guests, entered = crowd(5, limit=10)
+    for guest in guests:
+        guests.left(guest)
+    assert len(guests) == 0
+    assert len(entered) == 5
