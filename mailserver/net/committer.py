@@ -255,8 +255,13 @@ class _LargeWriter:
 
     async def _forget(self) -> None:
         content, self._content = self._content, None
-        if content is not None:
+        if content is None:
+            return
+        try:
             await self._blocking.run(Lane.CONTENT, content.discard)
+        except Overloaded:
+            # Closing and unlinking one file: better done here than not at all.
+            content.discard()
 
     def _when_idle(self) -> "Deferred[None]":
         """Fires when the write under way is done (a Deferred of its own, so that many may wait)."""
