@@ -1,0 +1,481 @@
+"""One connection of a client: octets to the machine, events to the session, replies to the transport.
+
+What is decided elsewhere is not decided here: the machine knows what octets mean, the session what to answer. Here are
+the clockwork and the valves: deadlines, pausing in both directions, the switch to TLS, the end of a connection.
+
+The valves (hazards, "Size, time, memory"): while an answer is being worked out, or the client does not take what we
+wrote, nothing more is read than one buffer full; so a client that sends without reading, or faster than the disk, costs
+a bounded amount of memory.
+"""
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailserver.mail.peer import Peer
+from mailserver.maillog import Disconnected, Sink
+from mailserver.net.tls import ServerTls
+from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
+
+# So much may wait in the machine before reading stops; what the kernel holds comes on top.
+MAX_UNREAD_OCTETS = 64 << 10
+# The floor on the rate of content is looked at once a minute (design section 6, `min_rate`).
+RATE_PERIOD_S = 60.0
+# After we closed, the client gets this long to take the last reply before the connection is dropped.
+CLOSE_GRACE_S = 10.0
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds, and `min_rate` in octets a second.
+
+    `command_s` is a deadline for a whole command line (a drip of octets does not draw it out), for silence within
+    content, for a TLS handshake, and for a client that does not take our replies.
+    """
+
+    command_s: float
+    content_s: float
+    min_rate: float = 0.0
+
+
+class TimedOut(Enum):
+    """Which deadline passed."""
+
+    COMMAND = "no command came in time"
+    SILENCE = "the content stopped coming"
+    CONTENT = "the content took too long"
+    RATE = "the content came too slowly"
+    HANDSHAKE = "the TLS handshake took too long"
+    WRITE = "the client does not read our replies"
+
+
+class Machine(Protocol):
+    """What SMTP's and POP3's machine have in common."""
+
+    def receive(self, octets: bytes) -> None:
+        """Store octets."""
+
+    def tls_started(self) -> None:
+        """Forget everything."""
+
+    @property
+    def has_buffered_octets(self) -> bool:
+        """Whether octets wait that no event was made of."""
+
+
+class Session(Protocol):
+    """What SMTP's and POP3's session have in common."""
+
+    def tls_started(self, details: TlsDetails) -> None:
+        """The handshake is done."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+
+
+class Membership(Protocol):
+    """What the listener wants to know of a conversation (see `admission`)."""
+
+    def left(self, conversation: "Conversation") -> None:
+        """The connection is gone."""
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class Conversation(TwistedProtocol):
+    """The Twisted protocol; `SmtpConversation` and `Pop3Conversation` say what is special to each.
+
+    Not to be used by several connections. Everything happens in the reactor thread, nothing blocks.
+    """
+
+    service = ""
+    # Twisted's ITransport says less than every transport here can: producers, TLS, abort.
+    transport: Any
+
+    def __init__(
+        self,
+        machine: Machine,
+        session: Session,
+        peer: Peer,
+        timeouts: Timeouts,
+        clock: Clock,
+        log: Sink,
+        membership: Membership,
+        tls: ServerTls | None,
+        *,
+        is_implicit_tls: bool,
+    ) -> None:
+        self.peer = peer
+        self._machine = machine
+        self._session = session
+        self._timeouts = timeouts
+        self._clock = clock
+        self._log = log
+        self._membership = membership
+        self._tls = tls
+        # Until the handshake is done nothing is said and nothing is understood.
+        self._is_shaking_hands = is_implicit_tls
+        self._is_greeted = not is_implicit_tls
+        self._is_busy = False
+        self._is_blocked = False
+        self._is_pumping = False
+        self._is_reading_paused = False
+        self._is_closing = False
+        self._is_gone = False
+        self._is_shutting_down = False
+        self._unread = 0
+        self._out: list[bytes] = []
+        self._then = Then.CONTINUE
+        self._reason = ""
+        self._unblocked: list[Deferred[None]] = []
+        self._timer: Cancellable | None = None
+        self._phase_began = 0.0
+        self._last_octets_at = 0.0
+        self._content_began: float | None = None
+        self._rate_checked_at = 0.0
+        self._rate_octets = 0
+
+    # --- what each protocol says --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _greet(self) -> None:
+        """Begin the answer to the connection itself."""
+
+    @abstractmethod
+    def _next(self) -> bool:
+        """Take the machine's next event and begin its answer; False when there is none."""
+
+    @abstractmethod
+    def _farewell(self, why: TimedOut | None) -> bytes:
+        """The last words to a client that was too slow, or (None) when the server stops."""
+
+    @abstractmethod
+    def _broken(self) -> bytes:
+        """The last words after a mistake of ours."""
+
+    def _is_in_content(self) -> bool:
+        return False
+
+    def _content_octets(self) -> int:
+        return 0
+
+    # --- Twisted's calls ----------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """The connection is there."""
+        if ITCPTransport.providedBy(self.transport):
+            # Without it a small reply waits for the client's delayed acknowledgment (peers: POP3 at 23 messages/s).
+            self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        self._phase_began = self._last_octets_at = self._clock.monotonic()
+        self._arm(min(self._timeouts.command_s, self._timeouts.content_s, RATE_PERIOD_S))
+        if not self._is_shaking_hands:
+            self._greet()
+            self._pump()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up: after STARTTLS, or at the start with implicit TLS."""
+        handle = self.transport.getHandle()
+        details = TlsDetails(handle.get_protocol_version_name(), handle.get_cipher_name() or "")
+        self._is_shaking_hands = False
+        self._phase_began = self._clock.monotonic()
+        self._session.tls_started(details)
+        if not self._is_greeted:
+            self._is_greeted = True
+            self._machine.tls_started()
+            self._greet()
+        self._pump()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets came."""
+        if self._is_closing or self._is_gone:
+            return
+        self._last_octets_at = self._clock.monotonic()
+        self._machine.receive(data)
+        if self._is_busy or self._is_blocked:
+            self._unread += len(data)
+            if self._unread > MAX_UNREAD_OCTETS:
+                self._pause_reading()
+            return
+        self._pump()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone, for whatever reason."""
+        self._is_gone = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        why = self._reason or _plain(reason)
+        if not self._is_closing or self._reason:
+            self._log(Disconnected(str(self.peer), self.service, why))
+        self._session.lost(why)
+        self._membership.left(self)
+        self._release_writers()
+
+    # The transport's calls as to a producer: its buffer is full, or has room again.
+
+    def pauseProducing(self) -> None:
+        """The client does not take what we write as fast as we make it."""
+        self._is_blocked = True
+        self._phase_began = self._clock.monotonic()
+
+    def resumeProducing(self) -> None:
+        """There is room again."""
+        self._is_blocked = False
+        self._phase_began = self._clock.monotonic()
+        self._release_writers()
+        self._pump()
+
+    def stopProducing(self) -> None:
+        """The transport will take nothing more."""
+        self._release_writers()
+
+    # --- from octets to replies ---------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Answer what can be answered now; replies of one round leave in one write."""
+        if self._is_pumping or self._is_gone:
+            return
+        self._is_pumping = True
+        has_moved = False
+        try:
+            while not (self._is_busy or self._is_blocked or self._is_closing or self._is_shaking_hands):
+                if not self._next():
+                    break
+                has_moved = True
+                if self._then is not Then.CONTINUE:
+                    self._flush()
+                    self._do_then()
+        except Exception:  # noqa: BLE001 - a mistake of ours ends this conversation, never the process
+            self._failed(Failure())
+        finally:
+            self._is_pumping = False
+        self._flush()
+        if has_moved:
+            self._note_phase()
+        if not (self._is_busy or self._is_blocked):
+            self._resume_reading()
+
+    def _answer(self, coroutine: Coroutine[Any, Any, Answer[Any]], encode: Callable[[Any], bytes]) -> None:
+        """Begin an answer; nothing else is taken up until it is there (promise 4)."""
+        self._is_busy = True
+        answer = Deferred.fromCoroutine(coroutine)
+        answer.addCallback(self._answered, encode)
+        answer.addErrback(self._failed)
+
+    def _answered(self, answer: Answer[Any], encode: Callable[[Any], bytes]) -> None:
+        self._is_busy = False
+        if self._is_gone:
+            return
+        self._out.append(encode(answer.reply))
+        self._then = answer.then
+        if not self._is_pumping:
+            # The client waited for us until now; its own time starts here.
+            self._last_octets_at = self._clock.monotonic()
+            self._note_phase()
+            self._flush()
+            self._do_then()
+            self._pump()
+
+    def _wait_for(self, awaitable: Awaitable[None]) -> None:
+        """Take nothing up until this is done: the disk is slower than the client."""
+        self._is_busy = True
+        self._pause_reading()
+
+        async def wait() -> None:
+            await awaitable
+
+        waiting = Deferred.fromCoroutine(wait())
+        waiting.addCallback(self._waited)
+        waiting.addErrback(self._failed)
+
+    def _waited(self, _: None) -> None:
+        self._is_busy = False
+        self._last_octets_at = self._clock.monotonic()
+        self._pump()
+
+    def _failed(self, failure: Failure) -> None:
+        """Our fault: the log has the traceback, the client hears 421 or its like, the process lives."""
+        _log.failure("the conversation with [{peer}] broke", failure=failure, peer=str(self.peer))
+        self._is_busy = False
+        if not self._is_gone:
+            self._out.append(self._broken())
+            self._reason = "internal error"
+            self._flush()
+            self._close()
+
+    def _flush(self) -> None:
+        if self._out and not self._is_gone:
+            octets = b"".join(self._out) if len(self._out) > 1 else self._out[0]
+            self._out.clear()
+            self.transport.write(octets)
+
+    def _do_then(self) -> None:
+        then, self._then = self._then, Then.CONTINUE
+        if then is Then.CLOSE or (then is Then.CONTINUE and self._is_shutting_down):
+            if then is Then.CONTINUE:
+                self._say_farewell(None)
+            self._close()
+        elif then is Then.START_TLS:
+            self._start_tls()
+
+    def _start_tls(self) -> None:
+        if self._machine.has_buffered_octets or self._tls is None:
+            # Octets between the command and the handshake are an attack or a broken client (hazards, "STARTTLS").
+            self._reason = "octets before the TLS handshake"
+            self._close()
+            return
+        self._machine.tls_started()
+        self._is_shaking_hands = True
+        self._phase_began = self._clock.monotonic()
+        self.transport.startTLS(self._tls)
+
+    # --- valves -------------------------------------------------------------------------------------------------------
+
+    def _pause_reading(self) -> None:
+        if not self._is_reading_paused and not self._is_gone:
+            self._is_reading_paused = True
+            self.transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        self._unread = 0
+        if self._is_reading_paused and not self._is_gone:
+            self._is_reading_paused = False
+            self.transport.resumeProducing()
+
+    async def _writable(self) -> None:
+        """Wait until the transport takes more, or will never again."""
+        if self._is_blocked and not self._is_gone:
+            waiting: Deferred[None] = Deferred()
+            self._unblocked.append(waiting)
+            await waiting
+
+    def _release_writers(self) -> None:
+        waiting, self._unblocked = self._unblocked, []
+        for one in waiting:
+            one.callback(None)
+
+    # --- ends ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of value is under way: it waits for a command, or has not said a word yet."""
+        return not (self._is_busy or self._is_closing or self._is_in_content())
+
+    def shut_down(self) -> None:
+        """The server stops: an answer that is being worked out is finished, everything else ends now with 421."""
+        self._is_shutting_down = True
+        if not self._is_busy and not self._is_closing:
+            self._say_farewell(None)
+            self._close()
+
+    def evict(self, words: bytes, why: str) -> None:
+        """End this connection because its place is needed."""
+        if not self._is_gone and not self._is_closing:
+            self._reason = why
+            self._write_last(words)
+            self._close()
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+        if not self._is_gone:
+            self.transport.abortConnection()
+
+    def _say_farewell(self, why: TimedOut | None) -> None:
+        self._reason = why.value if why is not None else "the server stops"
+        self._write_last(self._farewell(why))
+
+    def _write_last(self, words: bytes) -> None:
+        if not self._is_shaking_hands:
+            self._out.append(words)
+            self._flush()
+
+    def _close(self) -> None:
+        """Close when what was written is out; the timer drops it when the client does not take that."""
+        if self._is_closing or self._is_gone:
+            return
+        self._is_closing = True
+        self._phase_began = self._clock.monotonic()
+        self.transport.unregisterProducer()
+        if self._is_shaking_hands:
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
+            self._arm(CLOSE_GRACE_S)
+
+    # --- deadlines ----------------------------------------------------------------------------------------------------
+
+    def _arm(self, delay_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if self._is_gone else self._clock.call_later(delay_s, self._look_at_clock)
+
+    def _note_phase(self) -> None:
+        """After a round: a new command line is due from now on, or content has begun or ended."""
+        if not self._is_in_content():
+            self._phase_began = self._last_octets_at
+            self._content_began = None
+        elif self._content_began is None:
+            self._content_began = self._rate_checked_at = self._last_octets_at
+            self._rate_octets = 0
+
+    def _look_at_clock(self) -> None:
+        """One timer a connection: it looks what is due, ends what is overdue, and sleeps until the next is due."""
+        self._timer = None
+        if self._is_closing:
+            self.abort()
+            return
+        now = self._clock.monotonic()
+        due, why = self._due(now)
+        if now < due:
+            self._arm(min(due - now, RATE_PERIOD_S))
+            return
+        if why is TimedOut.WRITE or why is TimedOut.HANDSHAKE:
+            self._reason = why.value
+            self.abort()
+            return
+        self._say_farewell(why)
+        self._close()
+
+    def _due(self, now: float) -> tuple[float, TimedOut]:
+        """When the present phase ends, and what it is called then."""
+        limits = self._timeouts
+        if self._is_shaking_hands:
+            return self._phase_began + limits.command_s, TimedOut.HANDSHAKE
+        if self._is_blocked:
+            return self._phase_began + limits.command_s, TimedOut.WRITE
+        if self._is_busy:
+            return now + limits.command_s, TimedOut.COMMAND
+        if self._content_began is None:
+            return self._phase_began + limits.command_s, TimedOut.COMMAND
+        if now - self._rate_checked_at >= RATE_PERIOD_S:
+            octets = self._content_octets()
+            if octets - self._rate_octets < limits.min_rate * (now - self._rate_checked_at):
+                return now, TimedOut.RATE
+            self._rate_checked_at, self._rate_octets = now, octets
+        return min(
+            (self._last_octets_at + limits.command_s, TimedOut.SILENCE),
+            (self._content_began + limits.content_s, TimedOut.CONTENT),
+            key=lambda one: one[0],
+        )
+
+
+def _plain(reason: Failure) -> str:
+    """Why a connection ended, in words for the log."""
+    if reason.check(ConnectionDone):
+        return "closed by the client"
+    if reason.check(ConnectionLost):
+        return "connection lost"
+    return f"{reason.type.__name__ if reason.type else 'failure'}: {reason.getErrorMessage()}"

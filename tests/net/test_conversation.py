@@ -1,0 +1,406 @@
+"""The clockwork and the valves of a connection, with a machine and a session of the simplest kind.
+
+The toy machine makes an event of every line; the toy session answers `slow` later, breaks on `boom`, echoes the rest.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from mailserver.mail.peer import peer_from
+from mailserver.net.conversation import CLOSE_GRACE_S, MAX_UNREAD_OCTETS, Conversation, TimedOut, Timeouts
+from mailserver.ports import Answer, Then
+from tests.fakes.clock import FakeClock
+
+
+class ToyMachine:
+    def __init__(self):
+        self.buffer = b""
+        self.in_content = False
+        self.octets = 0
+        self.tls = 0
+
+    def receive(self, octets):
+        self.buffer += octets
+        if self.in_content:
+            self.octets += len(octets)
+            self.buffer = b""
+
+    def next_event(self):
+        line, found, rest = self.buffer.partition(b"\n")
+        if not found:
+            return None
+        self.buffer = rest
+        return line.decode()
+
+    def tls_started(self):
+        self.tls += 1
+
+    @property
+    def has_buffered_octets(self):
+        return bool(self.buffer)
+
+
+class ToySession:
+    def __init__(self):
+        self.answers = {}
+        self.lost_because = None
+        self.asked = []
+
+    async def greet(self):
+        return Answer("hello")
+
+    async def answer(self, event):
+        self.asked.append(event)
+        if event == "boom":
+            raise ValueError("nobody named this")
+        if event == "quit":
+            return Answer("bye", Then.CLOSE)
+        if event == "tls":
+            return Answer("go ahead", Then.START_TLS)
+        if event.startswith("slow"):
+            waiting = self.answers[event] = Deferred()
+            await waiting
+        return Answer(event)
+
+    def tls_started(self, details):
+        self.details = details
+
+    def lost(self, reason):
+        self.lost_because = reason
+
+
+class ToyConversation(Conversation):
+    service = "toy"
+
+    def _greet(self):
+        self._answer(self._session.greet(), self.encode)
+
+    def _next(self):
+        event = self._machine.next_event()
+        if event is None:
+            return False
+        self._answer(self._session.answer(event), self.encode)
+        return True
+
+    @staticmethod
+    def encode(reply):
+        return f"{reply}\n".encode()
+
+    def _farewell(self, why):
+        return f"end: {why.name if why else 'stop'}\n".encode()
+
+    def _broken(self):
+        return b"broken\n"
+
+    def _is_in_content(self):
+        return self._machine.in_content
+
+    def _content_octets(self):
+        return self._machine.octets
+
+
+class Transport(StringTransport):
+    """StringTransport, and it counts writes, drops on abort and never completes a close by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = 0
+        self.aborted = False
+        self.started_tls = None
+
+    def write(self, data):
+        self.writes += 1
+        super().write(data)
+
+    def abortConnection(self):
+        self.aborted = True
+
+    def startTLS(self, context):
+        self.started_tls = context
+
+
+@dataclass
+class Line:
+    """One connection under test."""
+
+    conversation: ToyConversation
+    transport: Transport
+    clock: FakeClock
+    machine: ToyMachine
+    session: ToySession
+    log: list
+    left: list
+
+    def say(self, octets):
+        self.conversation.dataReceived(octets)
+
+    def heard(self):
+        octets = self.transport.value()
+        self.transport.clear()
+        return octets
+
+
+@pytest.fixture
+def line():
+    return connect()
+
+
+def connect(timeouts=None, tls=None, implicit=False):
+    clock, transport, log, left = FakeClock(), Transport(), [], []
+    machine, session = ToyMachine(), ToySession()
+
+    class Members:
+        def left(self, conversation):
+            left.append(conversation)
+
+    conversation = ToyConversation(
+        machine,
+        session,
+        peer_from("192.0.2.1", 4711),
+        timeouts or Timeouts(command_s=30, content_s=1000, min_rate=10),
+        clock,
+        log.append,
+        Members(),
+        tls,
+        is_implicit_tls=implicit,
+    )
+    conversation.makeConnection(transport)
+    made = Line(conversation, transport, clock, machine, session, log, left)
+    if not implicit:
+        assert made.heard() == b"hello\n"
+    return made
+
+
+def test_pipelined_commands_are_answered_in_order_and_in_one_write(line):
+    line.transport.writes = 0
+    line.say(b"a\nb\nc\n")
+    assert line.heard() == b"a\nb\nc\n"
+    assert line.transport.writes == 1
+
+
+def test_a_slow_answer_holds_those_behind_it(line):
+    line.say(b"a\nslow1\nb\nslow2\nc\n")
+    assert line.heard() == b"a\n"
+    line.session.answers["slow1"].callback(None)
+    assert line.heard() == b"slow1\nb\n"
+    line.session.answers["slow2"].callback(None)
+    assert line.heard() == b"slow2\nc\n"
+
+
+def test_reading_stops_while_an_answer_is_worked_out_and_much_has_come(line):
+    line.say(b"slow\n")
+    line.say(b"x" * MAX_UNREAD_OCTETS)
+    assert line.transport.producerState == "producing"
+    line.say(b"x")
+    assert line.transport.producerState == "paused"
+    line.session.answers["slow"].callback(None)
+    assert line.transport.producerState == "producing"
+
+
+def test_a_client_that_does_not_read_is_not_read_either(line):
+    line.conversation.pauseProducing()
+    line.say(b"a\n" * MAX_UNREAD_OCTETS)
+    assert line.heard() == b""
+    assert line.session.asked == []
+    assert line.transport.producerState == "paused"
+    line.conversation.resumeProducing()
+    assert line.heard().count(b"a\n") == MAX_UNREAD_OCTETS
+    assert line.transport.producerState == "producing"
+
+
+def test_a_client_that_never_reads_is_dropped(line):
+    line.conversation.pauseProducing()
+    line.clock.advance(31)
+    assert line.transport.aborted
+
+
+def test_a_drip_of_octets_does_not_draw_out_the_command_deadline(line):
+    for _ in range(29):
+        line.clock.advance(1)
+        line.say(b"x")
+    assert line.heard() == b""
+    line.clock.advance(2)
+    assert line.heard() == b"end: COMMAND\n"
+    assert line.transport.disconnecting
+
+
+def test_each_answered_command_starts_a_new_deadline(line):
+    for _ in range(10):
+        line.clock.advance(29)
+        line.say(b"a\n")
+        assert line.heard() == b"a\n"
+    line.clock.advance(31)
+    assert line.heard() == b"end: COMMAND\n"
+
+
+def test_the_time_we_need_ourselves_is_not_the_clients(line):
+    line.say(b"slow\n")
+    line.clock.advance(500)
+    assert line.heard() == b""
+    line.session.answers["slow"].callback(None)
+    assert line.heard() == b"slow\n"
+    line.clock.advance(29)
+    assert line.heard() == b""
+    line.clock.advance(2)
+    assert line.heard() == b"end: COMMAND\n"
+
+
+def begin_content(line):
+    line.say(b"a\n")
+    line.machine.in_content = True
+    line.say(b"b\n")
+    line.conversation._note_phase()
+    line.heard()
+
+
+def test_silence_within_content_ends_it(line):
+    begin_content(line)
+    line.clock.advance(29)
+    line.say(b"x" * 1000)
+    line.clock.advance(29)
+    assert line.heard() == b""
+    line.clock.advance(2)
+    assert line.heard() == b"end: SILENCE\n"
+
+
+def test_content_that_comes_too_slowly_is_given_up_after_a_minute(line):
+    begin_content(line)
+    for _ in range(12):
+        line.clock.advance(10)
+        line.say(b"x" * 20)
+    assert line.heard() == b"end: RATE\n"
+
+
+def test_content_that_comes_fast_enough_may_take_its_time_but_not_for_ever(line):
+    begin_content(line)
+    for _ in range(99):
+        line.clock.advance(10)
+        line.say(b"x" * 200)
+    assert line.heard() == b""
+    line.clock.advance(15)
+    assert line.heard() == b"end: CONTENT\n"
+
+
+def test_a_client_that_does_not_take_the_last_reply_is_dropped(line):
+    line.say(b"quit\n")
+    assert line.heard() == b"bye\n"
+    assert line.transport.disconnecting and not line.transport.aborted
+    line.clock.advance(CLOSE_GRACE_S + 1)
+    assert line.transport.aborted
+
+
+def test_what_comes_behind_the_end_is_not_understood(line):
+    line.say(b"quit\na\nb\n")
+    line.say(b"c\n")
+    assert line.heard() == b"bye\n"
+    assert line.session.asked == ["quit"]
+
+
+def test_our_mistake_ends_the_conversation_and_is_told(line):
+    line.say(b"boom\na\n")
+    assert line.heard() == b"broken\n"
+    assert line.transport.disconnecting
+
+
+def test_a_late_mistake_ends_it_too(line):
+    line.say(b"slow\n")
+    line.session.answers["slow"].errback(ValueError("late"))
+    assert line.heard() == b"broken\n"
+    assert line.transport.disconnecting
+
+
+def test_the_session_and_the_listener_hear_of_the_end(line):
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    assert line.session.lost_because == "closed by the client"
+    assert line.left == [line.conversation]
+    assert [event.line() for event in line.log] == [
+        'disconnected [192.0.2.1:4711] service=toy reason="closed by the client"'
+    ]
+    assert not line.clock.twisted.getDelayedCalls()
+
+
+def test_an_end_by_quit_is_not_worth_a_line(line):
+    line.say(b"quit\n")
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    assert line.log == []
+
+
+def test_an_answer_that_comes_after_the_end_goes_nowhere(line):
+    line.say(b"slow\n")
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    line.session.answers["slow"].callback(None)
+    assert line.heard() == b""
+
+
+def test_the_server_stops_an_idle_conversation_at_once(line):
+    line.conversation.shut_down()
+    assert line.heard() == b"end: stop\n"
+    assert line.transport.disconnecting
+
+
+def test_the_server_finishes_an_answer_before_it_stops_the_conversation(line):
+    line.say(b"slow\na\n")
+    line.conversation.shut_down()
+    assert line.heard() == b""
+    line.session.answers["slow"].callback(None)
+    assert line.heard() == b"slow\nend: stop\n"
+    assert line.transport.disconnecting
+
+
+def test_an_idle_conversation_can_be_evicted(line):
+    assert line.conversation.is_idle
+    line.conversation.evict(b"421 too many\r\n", "its place was needed")
+    assert line.heard() == b"421 too many\r\n"
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    assert line.session.lost_because == "its place was needed"
+
+
+def test_a_conversation_at_work_is_not_idle(line):
+    line.say(b"slow\n")
+    assert not line.conversation.is_idle
+
+
+def test_tls_starts_with_the_answer_out_and_the_machine_cleared():
+    line = connect(tls="context")
+    line.say(b"tls\n")
+    assert line.heard() == b"go ahead\n"
+    assert line.transport.started_tls == "context"
+    assert line.machine.tls == 1
+
+
+def test_octets_behind_the_command_end_the_session_before_any_handshake():
+    line = connect(tls="context")
+    line.say(b"tls\na\n")
+    assert line.transport.started_tls is None
+    assert line.transport.disconnecting
+    assert line.session.asked == ["tls"]
+
+
+def test_a_handshake_has_a_deadline():
+    line = connect(tls="context", implicit=True)
+    assert line.heard() == b""
+    line.clock.advance(31)
+    assert line.transport.aborted
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    assert line.session.lost_because == TimedOut.HANDSHAKE.value
+
+
+def test_implicit_tls_greets_after_the_handshake():
+    line = connect(tls="context", implicit=True)
+
+    class Handle:
+        def get_protocol_version_name(self):
+            return "TLSv1.3"
+
+        def get_cipher_name(self):
+            return "AES"
+
+    line.transport.getHandle = Handle
+    line.conversation.handshakeCompleted()
+    assert line.heard() == b"hello\n"
+    assert line.session.details.version == "TLSv1.3"
