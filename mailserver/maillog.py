@@ -227,6 +227,15 @@ class QueueFileDamaged(MailEvent):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SentInClear(MailEvent):
+    """A host's TLS does not work; the attempt goes on in clear on a new connection (RFC 7435)."""
+
+    word: ClassVar[str] = "clear-text"
+    host: str
+    reason: str
+
+
 # --- POP3 -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,280 @@
+"""One delivery attempt: a route and a message in, one outcome for each recipient out.
+
+Which hosts are tried, and when the next one:
+
+- The hosts of the plan come in order. The next one is tried after trouble with a host as such: no connection, no
+  greeting, EHLO refused, 421, a connection that broke before the final dot, MAIL refused with 4yz.
+- A 5yz to a command of the transaction is final: no shopping around. A 4yz to RCPT, DATA or the content is that
+  recipient's or that message's own matter (greylisting): the other hosts of a domain say the same, so it waits.
+- After the final dot nobody else is asked: the message may have been taken.
+- A TLS handshake that does not succeed is repeated in clear on a new connection, where TLS is only opportunistic. What
+  the host refuses then because of the missing TLS (530) is not final either.
+
+An attempt ends in bounded time: no host is begun after `attempt_s`, and the one that is being talked to is dropped at
+`hard_s`. Nothing here bounces for a reason that is not named.
+"""
+
+import random
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred as TwistedDeferred
+from twisted.internet.defer import gatherResults
+
+from mailserver.mail.dns import AddressAnswer, NoRecords
+from mailserver.mail.envelope import Envelope, Recipient
+from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
+from mailserver.mail.route import MxRoute, Route, SmarthostRoute, SmarthostTls
+from mailserver.maillog import SentInClear, Sink, nowhere
+from mailserver.ports import (
+    Blocking,
+    Clock,
+    ConnectionFailed,
+    ContentSource,
+    Conversation,
+    ConversationFactory,
+    Dialer,
+    NextHop,
+    NotOpened,
+    Resolver,
+    StoredContent,
+    TlsRequirement,
+    TlsUse,
+)
+from mailserver.relay.connections import IdleConversations
+from mailserver.relay.content import FileContent
+from mailserver.relay.mx import (
+    MxPlan,
+    MxRules,
+    Target,
+    fixed_targets,
+    hosts_for,
+    literal_address,
+    literal_plan,
+    parse_address,
+    plan,
+)
+
+T = TypeVar("T")
+
+_SMARTHOST_TLS = {
+    SmarthostTls.STARTTLS: TlsUse.REQUIRED,
+    SmarthostTls.TLS: TlsUse.IMPLICIT,
+    SmarthostTls.NONE: TlsUse.NEVER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLimits:
+    """Seconds, but for `max_idle`: connections that are kept for the next message."""
+
+    connect_s: float = 30.0
+    attempt_s: float = 1800.0
+    hard_s: float = 3600.0
+    keep_s: float = 3.0
+    max_idle: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Outward:
+    """How we go out: `helo` our name, `port` where MX hosts listen, `rules` which hosts and addresses are tried."""
+
+    helo: str
+    port: int = 25
+    rules: MxRules = field(default_factory=MxRules)
+    limits: AttemptLimits = field(default_factory=AttemptLimits)
+
+
+class MxTransmitter:
+    """`mailserver.ports.Transmitter` over the network doors."""
+
+    def __init__(
+        self,
+        outward: Outward,
+        *,
+        resolver: Resolver,
+        dialer: Dialer,
+        converse: ConversationFactory,
+        blocking: Blocking,
+        clock: Clock,
+        rng: random.Random,
+        sink: Sink = nowhere,
+    ) -> None:
+        self.outward = outward
+        self.dialer = dialer
+        self.converse = converse
+        self.clock = clock
+        self.sink = sink
+        self._blocking = blocking
+        self._resolver = resolver
+        self._rng = rng
+        self.idle = IdleConversations(clock, keep_s=outward.limits.keep_s, max_idle=outward.limits.max_idle)
+
+    async def send(self, route: Route, envelope: Envelope, content: StoredContent) -> dict[Recipient, Outcome]:
+        """One attempt; exactly one outcome for each of the envelope's recipients."""
+        if not envelope.recipients:
+            return {}
+        return await _Attempt(self, route, envelope, FileContent(content, self._blocking)).run()
+
+    def close(self) -> None:
+        """End the connections that wait for more; attempts under way go on."""
+        self.idle.close()
+
+    async def plan(self, route: Route) -> MxPlan:
+        """Whom to dial, in order; asks DNS. Also for `mailserver route`."""
+        rules = self.outward.rules
+        if not isinstance(route, MxRoute):
+            return MxPlan(fixed_targets(route.host, await self._fixed_addresses(route.host), rules, self._rng))
+        if literal_address(route.domain) is not None:
+            return literal_plan(route.domain, rules)
+        hosts = hosts_for(route.domain, await self._resolver.mx(route.domain), self._rng, rules.max_hosts)
+        if not isinstance(hosts, tuple):
+            return MxPlan(verdict=hosts)
+        answers = await _together(self._resolver.addresses(host.name) for host in hosts)
+        names = (host.name for host in hosts)
+        return plan(route.domain, hosts, dict(zip(names, answers, strict=True)), rules, self._rng)
+
+    async def _fixed_addresses(self, host: str) -> AddressAnswer:
+        """A fixed host may be an address, or a name without a dot that only the system knows."""
+        address = parse_address(host)
+        if address is not None:
+            return (address,)
+        return await self._resolver.addresses(host) if "." in host else NoRecords()
+
+
+async def _together(questions: Iterable[Awaitable[T]]) -> list[T]:
+    """All answers, asked at the same time."""
+
+    async def ask(question: Awaitable[T]) -> T:
+        return await question
+
+    return list(await gatherResults([TwistedDeferred.fromCoroutine(ask(question)) for question in questions]))
+
+
+class _Attempt:
+    """The state of one attempt: who is still pending, and what is known about them so far."""
+
+    def __init__(self, transmitter: MxTransmitter, route: Route, envelope: Envelope, content: ContentSource) -> None:
+        self._transmitter = transmitter
+        self._route = route
+        self._envelope = envelope
+        self._content = content
+        self._pending = list(dict.fromkeys(envelope.recipients))
+        self._outcomes: dict[Recipient, Outcome] = {}
+        self._current: Conversation | None = None
+        self._is_over = False
+
+    async def run(self) -> dict[Recipient, Outcome]:
+        limits, clock = self._transmitter.outward.limits, self._transmitter.clock
+        timers = [clock.call_later(limits.attempt_s, self._begin_no_more), clock.call_later(limits.hard_s, self._drop)]
+        try:
+            await self._use_waiting_conversation()
+            if self._pending:
+                await self._try_hosts()
+        finally:
+            for timer in timers:
+                timer.cancel()
+        for recipient in self._pending:
+            self._outcomes.setdefault(recipient, Deferred("no time was left in this attempt", Stage.CONNECT))
+        return self._outcomes
+
+    def _begin_no_more(self) -> None:
+        self._is_over = True
+
+    def _drop(self) -> None:
+        if self._current is not None:
+            self._current.abort()
+
+    async def _use_waiting_conversation(self) -> None:
+        """A connection that was kept may have died in the meantime; then this was no attempt at all."""
+        conversation = self._transmitter.idle.take(self._route)
+        if conversation is not None:
+            await self._send_over(conversation)
+            for recipient in self._pending:
+                self._outcomes.pop(recipient, None)
+
+    async def _try_hosts(self) -> None:
+        plan = await self._transmitter.plan(self._route)
+        if plan.verdict is not None:
+            self._outcomes.update(dict.fromkeys(self._pending, plan.verdict))
+            self._pending = []
+            return
+        for target in plan.targets:
+            taken = -1
+            # A host that took some recipients and then wanted a new connection (RFC 9422 MAILMAX) is asked again.
+            while self._pending and self._taken() > taken and not self._is_over:
+                taken = self._taken()
+                await self._try(target, self._next_hop(target))
+
+    def _taken(self) -> int:
+        return sum(isinstance(outcome, Delivered) for outcome in self._outcomes.values())
+
+    async def _try(self, target: Target, hop: NextHop) -> None:
+        transmitter = self._transmitter
+        port = transmitter.outward.port if isinstance(self._route, MxRoute) else self._route.port
+        try:
+            stream = await transmitter.dialer.dial(
+                target.address or target.host, port, timeout_s=transmitter.outward.limits.connect_s
+            )
+        except ConnectionFailed as failed:
+            self._note(dict.fromkeys(self._pending, Deferred(str(failed), Stage.CONNECT, host=hop.host)))
+            return
+        conversation = transmitter.converse(stream, hop)
+        self._current = conversation
+        opened = await conversation.open()
+        if not isinstance(opened, NotOpened):
+            await self._send_over(conversation, in_clear=hop.tls is TlsUse.NEVER)
+            return
+        self._note(dict.fromkeys(self._pending, Deferred(opened.reason, opened.stage, opened.reply, hop.host)))
+        if opened.may_try_in_clear and hop.tls is TlsUse.OPPORTUNISTIC and not self._is_over:
+            transmitter.sink(SentInClear(hop.host, opened.reason))
+            await self._try(target, replace(hop, tls=TlsUse.NEVER))
+
+    async def _send_over(self, conversation: Conversation, *, in_clear: bool = False) -> None:
+        self._current = conversation
+        outcomes = await conversation.send(self._envelope.with_recipients(self._pending), self._content)
+        self._current = None
+        if in_clear:
+            outcomes = {recipient: _not_final_in_clear(outcome) for recipient, outcome in outcomes.items()}
+        self._note(outcomes)
+        self._transmitter.idle.give(self._route, conversation)
+
+    def _note(self, outcomes: dict[Recipient, Outcome]) -> None:
+        """Remember; whom another host may still take stays pending. The words of a host outlast a mere silence."""
+        for recipient, outcome in outcomes.items():
+            known = self._outcomes.get(recipient)
+            says_less = isinstance(outcome, Deferred) and outcome.reply is None
+            if not (says_less and isinstance(known, Deferred) and known.reply is not None):
+                self._outcomes[recipient] = outcome
+            if not _may_try_elsewhere(outcome):
+                self._outcomes[recipient] = outcome
+                self._pending.remove(recipient)
+
+    def _next_hop(self, target: Target) -> NextHop:
+        route, helo = self._route, self._transmitter.outward.helo
+        name = "" if parse_address(target.host) or target.host.startswith("[") else target.host
+        if isinstance(route, SmarthostRoute):
+            verify = "" if route.tls is SmarthostTls.NONE else route.host
+            requirement = TlsRequirement(name, verify, route.ca_file)
+            is_here = target.address.is_loopback if target.address else target.host == "localhost"
+            return NextHop(str(target), helo, _SMARTHOST_TLS[route.tls], requirement, route.login, is_here)
+        return NextHop(str(target), helo, TlsUse.OPPORTUNISTIC, TlsRequirement(name))
+
+
+def _may_try_elsewhere(outcome: Outcome) -> bool:
+    """Whether the trouble is the host's own (see the module's table)."""
+    if not isinstance(outcome, Deferred) or outcome.stage in (Stage.EOD, Stage.LOCAL):
+        return False
+    if outcome.stage in (Stage.RCPT, Stage.DATA):
+        return outcome.reply is None or outcome.reply.code == 421
+    return True
+
+
+def _not_final_in_clear(outcome: Outcome) -> Outcome:
+    """530 to a conversation that had to do without TLS: with TLS mended it would be taken (RFC 3207 4)."""
+    if isinstance(outcome, Bounced) and outcome.reply is not None and outcome.reply.code == 530:
+        return Deferred(
+            "the host takes mail only over TLS, which did not work", outcome.stage, outcome.reply, outcome.host
+        )
+    return outcome

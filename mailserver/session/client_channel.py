@@ -1,0 +1,135 @@
+"""A stream on which an SMTP client asks and is answered, every wait with its end.
+
+What breaks a conversation (connection lost, time over, octets that are no reply) is one exception, `Gone`, caught by
+the conversation's steps and turned into outcomes there.
+"""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mailserver.mail.outcome import Stage
+from mailserver.mail.reply import Reply, printable
+from mailserver.ports import Clock, ConnectionFailed, Stream
+from mailserver.wire.smtp_replies import ReplyFault, ReplyParser
+
+T = TypeVar("T")
+
+# Only what has arrived already counts as last words; the time is for a stream that does not know yet that it is dead.
+LAST_WORDS_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for each phase (RFC 5321 4.5.3.2). `block_s` is for each piece of content on its way out."""
+
+    banner_s: float = 300.0
+    ehlo_s: float = 300.0
+    starttls_s: float = 120.0
+    handshake_s: float = 60.0
+    auth_s: float = 120.0
+    mail_s: float = 300.0
+    rcpt_s: float = 300.0
+    data_s: float = 120.0
+    block_s: float = 180.0
+    eod_s: float = 600.0
+    quit_s: float = 10.0
+
+    def for_reply(self, stage: Stage) -> float:
+        """How long a reply at this stage of a transaction may take."""
+        return {Stage.MAIL: self.mail_s, Stage.RCPT: self.rcpt_s, Stage.DATA: self.data_s}.get(stage, self.eod_s)
+
+
+class Gone(Exception):
+    """The conversation cannot go on. The text is our plain sentence for outcomes."""
+
+
+class ClientChannel:
+    """Commands out, replies in, over one stream."""
+
+    def __init__(self, stream: Stream, clock: Clock, timeouts: Timeouts) -> None:
+        self.stream = stream
+        self.timeouts = timeouts
+        self._clock = clock
+        self._parser = ReplyParser()
+
+    @property
+    def has_input(self) -> bool:
+        """Whether octets wait that nobody has asked for."""
+        return self._parser.has_input
+
+    def forget(self) -> None:
+        """Begin anew behind a TLS handshake."""
+        self._parser = ReplyParser()
+
+    def drop(self) -> None:
+        """Abort the stream; never raises."""
+        self.stream.abort()
+
+    def expect_silence(self) -> None:
+        """Before we speak, every reply must have been asked for: one too many would shift all that follow.
+
+        Raises `Gone`; with the words of a 421, which alone may come unasked (RFC 5321 3.8).
+        """
+        if self._parser.has_input:
+            reply = self._parser.next_reply()
+            if isinstance(reply, Reply) and reply.code == 421:
+                raise Gone(f"the host is closing the connection: {printable(str(reply))[:200]}")
+            raise Gone("the host gave an answer that nobody asked for")
+
+    async def ask(self, command: bytes, timeout_s: float, what: str) -> Reply:
+        """Say a command, and the reply to it. Raises `Gone`."""
+        self.expect_silence()
+        await self.write(command, timeout_s, what)
+        return await self.read_reply(timeout_s, what)
+
+    async def read_reply(self, timeout_s: float, what: str) -> Reply:
+        """The next reply. The time is for the whole reply, so that a drip of octets does not stretch it."""
+        reply = self._parser.next_reply()
+        if reply is None:
+            reply = await self.within(timeout_s, self._receive_reply(), f"an answer to {what}")
+        if isinstance(reply, ReplyFault):
+            seen = f": {printable(reply.lines[0])[:200]}" if reply.lines else ""
+            raise Gone(f"the host sent {reply.reason}{seen}")
+        return reply
+
+    async def _receive_reply(self) -> Reply | ReplyFault:
+        while True:
+            octets = await self.stream.read()
+            if not octets:
+                raise ConnectionFailed("the host closed the connection")
+            self._parser.receive(octets)
+            reply = self._parser.next_reply()
+            if reply is not None:
+                return reply
+
+    async def last_words(self) -> Reply | None:
+        """What the host still said before the connection ended; None when that is no whole reply."""
+        try:
+            reply = await self.read_reply(LAST_WORDS_S, "last words")
+        except Gone:
+            return None
+        return reply
+
+    async def write(self, octets: bytes, timeout_s: float, what: str) -> None:
+        """Write within a time. Raises `Gone`."""
+        await self.within(timeout_s, self.stream.write(octets), f"room to write {what}")
+
+    async def within(self, timeout_s: float, awaitable: Awaitable[T], what: str) -> T:
+        """The result, or `Gone` when time is over or the connection is. `TlsFailed` passes."""
+        is_late = False
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = True
+            self.stream.abort()
+
+        timer = self._clock.call_later(timeout_s, give_up)
+        try:
+            return await awaitable
+        except ConnectionFailed as failed:
+            if is_late:
+                raise Gone(f"no progress within {timeout_s:.0f} s while waiting for {what}") from failed
+            raise Gone(f"the connection broke while waiting for {what}: {failed}") from failed
+        finally:
+            timer.cancel()
