@@ -1,0 +1,247 @@
+"""Changing `accounts.toml` while others read it and change it (design section 5, "Who writes").
+
+`editing` takes the lock on `<file>.lock`, reads, hands out the document, and puts a new file in place of the old one,
+atomically, with its owner and mode; comments and order stay (tomlkit). Blocking; durable when it returns.
+
+| A crash leaves | Who cleans it up |
+| --- | --- |
+| the lock file | nobody: the lock itself goes with the process, the file is used again |
+| `.accounts.toml.<random>` beside the old file | the next `editing`, which holds the lock, removes it |
+| the new file in place | it is whole |
+"""
+
+import contextlib
+import errno
+import fcntl
+import glob
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import InlineTable, Table
+
+from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
+from mailserver.store.account_tables import VERSION, AccountsError, read_tables
+from mailserver.store.accounts import read_accounts_file
+from mailserver.store.files import FILE_MODE, Files
+
+# An edit takes milliseconds; who waits longer waits for somebody who is stuck.
+LOCK_TIMEOUT_S = 15.0
+_LOCK_POLL_S = 0.02
+
+_HEADER = """\
+# Accounts, password hashes and aliases of mailserver. Made with `mailserver account` and `mailserver alias`; edited by
+# hand it is fine too. The server sees a change within a second.
+"""
+
+
+class NoSuchEntry(KeyError):
+    """The account or alias does not exist."""
+
+
+class EntryExists(KeyError):
+    """The account or alias exists already."""
+
+
+@contextlib.contextmanager
+def editing(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator["AccountsDocument"]:
+    """The document, to be changed inside the `with`; written at its end if it was changed and nothing was raised.
+
+    Raises `AccountsError` when the file is broken, cannot be written, or somebody else holds the lock for
+    `timeout_s` seconds.
+    """
+    # A link stays a link: what it points to is replaced.
+    path = Path(os.path.realpath(path))
+    try:
+        Files().make_folders(str(path.parent))
+        with _locked(path, timeout_s):
+            octets = read_accounts_file(path)
+            # Nothing is built on a broken file; a newer version is refused here too. Domains only matter for warnings.
+            read_tables(octets, path, domains=(), postmaster=Mailbox("postmaster", ""))
+            document = AccountsDocument(octets)
+            yield document
+            if document.is_changed:
+                _replace(path, document.octets())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise AccountsError([f"{error.filename or path}: cannot be written: {reason}"]) from error
+
+
+class AccountsDocument:
+    """`accounts.toml` as its owner wrote it. Keys are found whatever their case; new ones are written as they are given."""
+
+    def __init__(self, octets: bytes) -> None:
+        text = octets.decode("utf-8-sig")
+        self._document = tomlkit.parse(text) if text.strip() else tomlkit.parse(_HEADER)
+        self.is_changed = False
+        if "version" not in self._document and not text.strip():
+            self._document.add("version", tomlkit.item(VERSION))
+            self._document.add(tomlkit.nl())
+
+    def octets(self) -> bytes:
+        """The file's new text."""
+        return tomlkit.dumps(self._document).encode("utf-8")
+
+    def password(self, mailbox: Mailbox) -> str:
+        """The stored hash; empty when there is none. Raises `NoSuchEntry`."""
+        return str(self._account(mailbox).get("password", ""))
+
+    def add_account(self, mailbox: Mailbox, password_hash: str) -> None:
+        """A new account at the end. Raises `EntryExists`."""
+        accounts = self._table("accounts")
+        if _find(accounts, mailbox.folded) is not None:
+            raise EntryExists(str(mailbox))
+        # Somebody may have written all accounts as one { inline } table.
+        entry = tomlkit.inline_table() if isinstance(accounts, InlineTable) else tomlkit.table()
+        entry.add("password", password_hash)
+        if isinstance(entry, Table) and list(self._document)[-1] != "accounts":
+            entry.add(tomlkit.nl())  # else the next table's line would follow without a blank one
+        accounts.add(str(mailbox), entry)
+        self.is_changed = True
+
+    def set_password(self, mailbox: Mailbox, password_hash: str) -> None:
+        """Replace the hash. Raises `NoSuchEntry`."""
+        self._account(mailbox)["password"] = password_hash
+        self.is_changed = True
+
+    def set_disabled(self, mailbox: Mailbox, is_disabled: bool) -> bool:
+        """Disable or enable; whether that changed anything. Raises `NoSuchEntry`."""
+        account = self._account(mailbox)
+        if bool(account.get("disabled", False)) == is_disabled:
+            return False
+        if is_disabled:
+            account["disabled"] = True
+        else:
+            del account["disabled"]
+        self.is_changed = True
+        return True
+
+    def remove_account(self, mailbox: Mailbox) -> None:
+        """Remove the account's table. Raises `NoSuchEntry`."""
+        self._account(mailbox)
+        accounts = self._table("accounts")
+        del accounts[_find(accounts, mailbox.folded)]
+        self.is_changed = True
+
+    def add_targets(self, alias: str, targets: list[Mailbox]) -> list[Mailbox]:
+        """Add to an alias, which is made when there is none; the targets that were new. `alias` may be `@domain`."""
+        aliases = self._table("aliases")
+        key = _find(aliases, _folded(alias))
+        if key is None:
+            key = alias
+            aliases.add(key, tomlkit.array())
+        present = {_folded(str(target)) for target in aliases[key]}
+        new = [target for target in targets if target.folded not in present]
+        for target in new:
+            aliases[key].append(str(target))
+        self.is_changed = True
+        return new
+
+    def remove_targets(self, alias: str, targets: list[Mailbox]) -> list[str]:
+        """Take these targets out of an alias (all when none is named); those that remain. An empty alias goes.
+
+        Raises `NoSuchEntry` when there is no such alias, or it has not all of these targets; then nothing is changed.
+        """
+        aliases = self._table("aliases")
+        key = _find(aliases, _folded(alias))
+        if key is None:
+            raise NoSuchEntry(alias)
+        present = [str(target) for target in aliases[key]]
+        gone = {target.folded for target in targets}
+        for target in targets:
+            if target.folded not in {_folded(text) for text in present}:
+                raise NoSuchEntry(str(target))
+        remaining = [text for text in present if _folded(text) not in gone] if targets else []
+        if remaining:
+            for index in reversed(range(len(present))):
+                if _folded(present[index]) in gone:
+                    del aliases[key][index]
+        else:
+            del aliases[key]
+        self.is_changed = True
+        return remaining
+
+    def _account(self, mailbox: Mailbox) -> Any:
+        accounts = self._table("accounts")
+        key = _find(accounts, mailbox.folded)
+        if key is None:
+            raise NoSuchEntry(str(mailbox))
+        return accounts[key]
+
+    def _table(self, name: str) -> Any:
+        """A table of the document, made at its end when missing. tomlkit's items are `Any` to type checkers."""
+        if name not in self._document:
+            # The accounts' own tables say [accounts."x"], so [accounts] alone need not be there.
+            self._document.add(name, tomlkit.table(is_super_table=name == "accounts"))
+        return self._document[name]
+
+
+def _find(table: Any, folded: str) -> str | None:
+    return next((key for key in table if _folded(key) == folded), None)
+
+
+def _folded(text: str) -> str:
+    """The table key of an address or `@domain` as its owner wrote it; text that is neither is only itself."""
+    if text.startswith("@"):
+        return f"@{canonical_domain(text[1:]) or text[1:]}"
+    mailbox = parse_mailbox(text)
+    return mailbox.folded if isinstance(mailbox, Mailbox) else text
+
+
+@contextlib.contextmanager
+def _locked(path: Path, timeout_s: float) -> Iterator[None]:
+    """Hold `<file>.lock`, which is a file of its own because the accounts file is another one after each edit."""
+    lock = path.with_name(path.name + ".lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise AccountsError([f"{path}: another program is changing it; try again in a moment"]) from None
+                time.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, octets: bytes) -> None:
+    files = Files()
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        files.discard(str(left_over))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    descriptor = files.create(str(temporary))
+    try:
+        try:
+            _take_on_owner_and_mode(path, descriptor)
+            files.write(descriptor, (octets,))
+            files.sync(descriptor)
+        finally:
+            files.close(descriptor)
+        files.rename(str(temporary), str(path))
+    except OSError:
+        files.discard(str(temporary))
+        raise
+    files.sync_folder(str(path.parent))
+
+
+def _take_on_owner_and_mode(path: Path, descriptor: int) -> None:
+    """Give the new file the old one's owner, group and mode; refused when that is not possible."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        return
+    new = os.fstat(descriptor)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
