@@ -65,6 +65,13 @@ def _quoted(local_part: str) -> str:
     return '"' + local_part.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def has_controls(text: str) -> bool:
+    """Whether `text` holds C0 or C1 controls, DEL, or the line separators that `str.splitlines` sees."""
+    if text.isascii():
+        return not text.isprintable()
+    return any(char < " " or "\x7f" <= char < "\xa0" or char in "\u2028\u2029" for char in text)
+
+
 def canonical_domain(text: str) -> str | None:
     """The one form in which a domain is compared and stored; None when `text` is not a domain.
 
@@ -108,7 +115,7 @@ def parse_mailbox(text: str, *, allow_utf8: bool = True) -> Mailbox | SyntaxFaul
     """
     if text.lower() == "postmaster":
         return Mailbox("postmaster", "")
-    if any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "\u2028\u2029" for char in text):
+    if has_controls(text):
         return SyntaxFault("control characters are not allowed in an address")
     if text.startswith('"'):
         local, rest = _quoted_local_part(text)

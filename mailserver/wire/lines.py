@@ -1,0 +1,144 @@
+"""Received octets, and command lines cut from them. Only CRLF ends a line; nothing here knows a protocol.
+
+`OctetBuffer` is shared by what reads lines and what reads content, so that not one octet is read twice when a
+conversation goes from the one to the other.
+"""
+
+from enum import Enum
+
+
+class LineFault(Enum):
+    """Why a line is not given out. Whatever is left of it is discarded up to its CRLF."""
+
+    TOO_LONG = "too long"
+    BARE_NEWLINE = "bare newline"
+    NUL = "nul"
+
+
+class OctetBuffer:
+    """Octets that were received and not read yet.
+
+    One received chunk is kept as it came, so that content usually goes through without a copy; only when something is
+    left of it does it move into a bytearray, whose front can be cut off cheaply.
+    """
+
+    __slots__ = ("_chunk", "_octets")
+
+    def __init__(self) -> None:
+        self._chunk = b""
+        self._octets = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._chunk) or len(self._octets)
+
+    def receive(self, octets: bytes) -> None:
+        """Put octets behind the others."""
+        if self._chunk or self._octets:
+            self._spread()
+            self._octets += octets
+        else:
+            self._chunk = octets
+
+    def find(self, what: bytes, start: int = 0) -> int:
+        """As `bytes.find`."""
+        return (self._chunk or self._octets).find(what, start)
+
+    def peek(self, count: int) -> bytes:
+        """The first `count` octets, or what there is of them; they stay."""
+        return self._chunk[:count] if self._chunk else bytes(self._octets[:count])
+
+    def endswith(self, what: bytes) -> bool:
+        """As `bytes.endswith`."""
+        return (self._chunk or self._octets).endswith(what)
+
+    def take(self, count: int) -> bytes:
+        """The first `count` octets, or all when there are fewer."""
+        if count >= len(self._chunk) > 0:
+            taken, self._chunk = self._chunk, b""
+            return taken
+        self._spread()
+        with memoryview(self._octets) as view:
+            taken = bytes(view[:count])
+        del self._octets[:count]
+        return taken
+
+    def skip(self, count: int) -> None:
+        """Throw the first `count` octets away."""
+        self._spread()
+        del self._octets[:count]
+
+    def clear(self) -> None:
+        """Throw everything away."""
+        self._chunk = b""
+        self._octets.clear()
+
+    def _spread(self) -> None:
+        if self._chunk:
+            self._octets += self._chunk
+            self._chunk = b""
+
+
+class LineReader:
+    """Cuts lines out of an `OctetBuffer`, and discards the rest of a line that was refused."""
+
+    __slots__ = ("_buffer", "_is_discarding", "_scanned")
+
+    def __init__(self, buffer: OctetBuffer) -> None:
+        self._buffer = buffer
+        self._scanned = 0  # octets of the buffer that hold no LF
+        self._is_discarding = False
+
+    def next_line(self, limit: int) -> bytes | LineFault | None:
+        """The next line without its CRLF; None when it is not complete yet.
+
+        A line of more than `limit` octets, or with an LF that has no CR before it, is told as soon as it shows, so
+        that a terminal which sends bare LF is not left in silence; then everything up to the next CRLF is dropped.
+        Which of the two it is does not depend on how the octets were cut.
+        """
+        if not self.is_at_line_start():
+            return None
+        index = self._buffer.find(b"\n", self._scanned)
+        if index < 0:
+            self._scanned = len(self._buffer)
+            # A CR at the end may belong to a CRLF, so it is not counted yet.
+            if self._scanned - self._buffer.endswith(b"\r") > limit:
+                return self._refuse(LineFault.TOO_LONG)
+            return None
+        line = self._buffer.peek(index)
+        if not line.endswith(b"\r"):
+            return self._refuse(LineFault.BARE_NEWLINE if index <= limit else LineFault.TOO_LONG)
+        self._scanned = 0
+        self._buffer.skip(index + 1)
+        return self._checked(line[:-1], limit)
+
+    def is_at_line_start(self) -> bool:
+        """False while the rest of a refused line is still to come."""
+        return not self._is_discarding or self._discard()
+
+    def _checked(self, line: bytes, limit: int) -> bytes | LineFault:
+        if len(line) > limit:
+            return LineFault.TOO_LONG
+        if b"\r" in line:
+            return LineFault.BARE_NEWLINE
+        return LineFault.NUL if b"\0" in line else line
+
+    def stop_discarding(self) -> None:
+        """Start afresh, as after a TLS handshake."""
+        self._is_discarding = False
+        self._scanned = 0
+
+    def _refuse(self, fault: LineFault) -> LineFault:
+        self._is_discarding = True
+        self._discard()
+        return fault
+
+    def _discard(self) -> bool:
+        """Drop octets up to a CRLF; True when it was there."""
+        self._scanned = 0
+        end = self._buffer.find(b"\r\n")
+        if end >= 0:
+            self._buffer.skip(end + 2)
+            self._is_discarding = False
+            return True
+        self._buffer.skip(len(self._buffer) - self._buffer.endswith(b"\r"))
+        return False
