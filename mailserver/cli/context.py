@@ -53,15 +53,13 @@ class CliContext:
 
     @property
     def config(self) -> "Config":
-        """The configuration, read once. Raises `Refusal` with every error in it.
-
-        Listener strings are not looked into: that needs Twisted, and only `check-config` asks for it.
-        """
+        """The configuration, read once. Raises `Refusal` with every error in it."""
         if self._config is None:
             from mailserver.config import ConfigError, load_config
+            from mailserver.net.listener_text import check_listener
 
             try:
-                self._config = load_config(self.config_path)
+                self._config = load_config(self.config_path, check_listener)
             except ConfigError as error:
                 raise Refusal(str(error)) from None
         return self._config

@@ -73,7 +73,7 @@ def editing(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator["Accou
 
 
 class AccountsDocument:
-    """`accounts.toml` as its owner wrote it. Keys are found whatever their case; new ones are written as they are given."""
+    """`accounts.toml` as its owner wrote it. Keys are found in any case; new ones are written as they are given."""
 
     def __init__(self, octets: bytes) -> None:
         text = octets.decode("utf-8-sig")
@@ -86,6 +86,10 @@ class AccountsDocument:
     def octets(self) -> bytes:
         """The file's new text."""
         return tomlkit.dumps(self._document).encode("utf-8")
+
+    def has(self, mailbox: Mailbox) -> bool:
+        """Whether there is an account with this address."""
+        return _find(self._table("accounts"), mailbox.folded) is not None
 
     def password(self, mailbox: Mailbox) -> str:
         """The stored hash; empty when there is none. Raises `NoSuchEntry`."""

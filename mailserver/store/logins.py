@@ -70,7 +70,7 @@ class Logins:
         if not self._remembered.has(digest):
             checked = await self._blocking.run(Lane.PASSWORDS, self._check, account.mailbox, stored, password, digest)
             self._report(account.mailbox, checked)
-            if not checked.verdict.fits:
+            if not checked.verdict.is_right:
                 return None
         # The file may have changed while the hash was computed.
         account = self._accounts.tables.account(account.mailbox)
@@ -89,7 +89,7 @@ class Logins:
         if self._remembered.has(digest):
             return _Checked(Verdict(True))
         verdict = self._passwords.check(stored, password)
-        if not verdict.fits:
+        if not verdict.is_right:
             return _Checked(verdict)
         self._remembered.add(digest)
         if not verdict.should_upgrade:

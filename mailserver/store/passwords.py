@@ -42,7 +42,7 @@ _FIRST_TRIED = (
 )
 _COMMON = frozenset(_FIRST_TRIED.split())
 
-_PREFIX = re.compile(r"\{([A-Za-z0-9-]+)(?:\.(?:b64|hex))?\}", re.ASCII)
+_PREFIX = re.compile(r"\{([A-Za-z0-9-]+)(?:\.(?:b64|hex))?\}", re.ASCII | re.IGNORECASE)
 _HEX = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
@@ -50,10 +50,10 @@ _HEX = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 class Verdict:
     """Whether a password fits a stored hash; `should_upgrade` when it fits and the hash is not of our present kind.
 
-    `trouble` tells why a hash could not be checked at all (then `fits` is False); it never holds the password or hash.
+    `trouble` tells why a hash could not be checked at all (then `is_right` is False); it never holds the password or hash.
     """
 
-    fits: bool
+    is_right: bool
     should_upgrade: bool = False
     trouble: str = ""
 
