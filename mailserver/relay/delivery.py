@@ -1,0 +1,112 @@
+"""One attempt: a message's recipients, each to where it goes now, each with an outcome. Async over doors.
+
+Whatever happens here, the answer is an outcome; trouble that nobody named is `Deferred`, with its traceback in the log
+(promise 3).
+"""
+
+from collections.abc import Callable, Iterable
+
+from mailserver.mail.address import Mailbox
+from mailserver.mail.envelope import OriginalRecipient, Recipient
+from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
+from mailserver.mail.route import Route
+from mailserver.mail.trace import local_trace
+from mailserver.maillog import Trouble
+from mailserver.ports import (
+    Destination,
+    Lane,
+    LocalMailboxes,
+    NoDestination,
+    Overloaded,
+    Report,
+    StorageFull,
+    StorageTrouble,
+)
+from mailserver.relay.doors import RelayDoors
+from mailserver.relay.ledger import Ledger
+from mailserver.store.spool import StoredMessage
+
+_UNEXPECTED = "unexpected trouble on our side"
+_UNTOLD = "the attempt ended without a result"
+
+
+class Delivery:
+    """Makes attempts. `ledger` takes the copies that an alias makes; `announce` tells the queue of them."""
+
+    def __init__(self, doors: RelayDoors, ledger: Ledger, announce: Callable[[Report], None]) -> None:
+        self._doors = doors
+        self._ledger = ledger
+        self._announce = announce
+
+    async def attempt(self, message: StoredMessage, numbers: Iterable[int]) -> dict[int, Outcome]:
+        """Try these recipients (places in the envelope): one outcome for each. Never raises."""
+        outcomes: dict[int, Outcome] = {}
+        groups: dict[Destination, list[int]] = {}
+        try:
+            for number in numbers:
+                outcomes[number] = Deferred(_UNEXPECTED, Stage.LOCAL)
+                mailbox = message.envelope.recipients[number].mailbox
+                groups.setdefault(self._doors.find_destination(mailbox), []).append(number)
+            for destination, together in groups.items():
+                outcomes.update(await self._to(destination, message, together))
+        except Exception as error:  # noqa: BLE001
+            self._doors.tell_failure(f"delivering {message.queue_id}", error)
+        return outcomes
+
+    async def _to(self, destination: Destination, message: StoredMessage, numbers: list[int]) -> dict[int, Outcome]:
+        match destination:
+            case LocalMailboxes():
+                return {number: await self._file(destination, message, number) for number in numbers}
+            case NoDestination(reason, enhanced):
+                return {number: Bounced(reason, Stage.LOCAL, enhanced) for number in numbers}
+            case _:
+                return await self._transmit(destination, message, numbers)
+
+    async def _transmit(self, route: Route, message: StoredMessage, numbers: list[int]) -> dict[int, Outcome]:
+        recipients = message.envelope.recipients
+        envelope = message.envelope.with_recipients(recipients[number] for number in numbers)
+        told = await self._doors.transmitter.send(route, envelope, message.content)
+        return {number: told.get(recipients[number], Deferred(_UNTOLD, Stage.CONNECT)) for number in numbers}
+
+    # --- here ---------------------------------------------------------------------------------------------------------
+
+    async def _file(self, destination: LocalMailboxes, message: StoredMessage, number: int) -> Outcome:
+        try:
+            if len(destination.mailboxes) == 1 and not destination.outside:
+                mailbox = destination.mailboxes[0]
+                trace = local_trace(message.envelope.reverse_path, mailbox)
+                await self._doors.mailboxes.file(mailbox, trace, message.content)
+                return Delivered()
+            return await self._expand(destination, message, number)
+        except StorageFull as trouble:
+            return self._put_off(message, "the mailbox has no room", trouble)
+        except (StorageTrouble, OSError) as trouble:
+            return self._put_off(message, "the mailbox cannot be written", trouble)
+        except Overloaded:
+            return Deferred("the disk is busy", Stage.LOCAL)
+
+    def _put_off(self, message: StoredMessage, reason: str, trouble: Exception) -> Outcome:
+        """The log gets the details, the outcome (and so a report) only plain words."""
+        self._doors.sink(Trouble(message.queue_id, reason, str(trouble), "deferred"))
+        return Deferred(reason, Stage.LOCAL)
+
+    async def _expand(self, destination: LocalMailboxes, message: StoredMessage, number: int) -> Outcome:
+        """An alias with several targets: a new message with a recipient for each, so that each has its own outcome.
+
+        Its reports are the business of the new message (RFC 3461 5.2.7).
+        """
+        whole = await self._doors.blocking.run(
+            Lane.QUEUE, self._doors.spool.read_content, message.content, message.content.length
+        )
+        alias = message.envelope.recipients[number]
+        targets = (*destination.mailboxes, *destination.outside)
+        envelope = message.envelope.with_recipients(_behind(alias, mailbox) for mailbox in targets)
+        copy = Report(self._doors.new_queue_id(), envelope, whole)
+        await self._ledger.add_report(copy)
+        self._announce(copy)
+        return Delivered(host="the addresses behind the alias", dsn_passed_on=True)
+
+
+def _behind(alias: Recipient, mailbox: Mailbox) -> Recipient:
+    orcpt = alias.orcpt or OriginalRecipient("rfc822" if alias.mailbox.is_ascii else "utf-8", str(alias.mailbox))
+    return Recipient(mailbox, alias.notify, orcpt)

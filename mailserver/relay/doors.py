@@ -1,0 +1,41 @@
+"""What the queue's runner is given: the doors it uses and the settings it follows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from mailserver.mail.ids import QueueId
+from mailserver.maillog import Sink
+from mailserver.ports import Blocking, Clock, FindDestination, MailboxWriter, Transmitter
+from mailserver.relay.bounce import Reporter
+from mailserver.relay.schedule import Schedule
+from mailserver.store.spool import Spool
+
+# Logs a traceback: in a few words what was being done, and the exception.
+TellFailure = Callable[[str, BaseException], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayDoors:
+    """The world as the runner sees it."""
+
+    clock: Clock
+    blocking: Blocking
+    spool: Spool
+    transmitter: Transmitter
+    mailboxes: MailboxWriter
+    find_destination: FindDestination
+    new_queue_id: Callable[[], QueueId]
+    random: Random
+    sink: Sink
+    tell_failure: TellFailure
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """What the operator configured; `max_total` attempts at once, all destinations together."""
+
+    schedule: Schedule
+    reporter: Reporter
+    max_per_destination: int = 10
+    max_total: int = 200

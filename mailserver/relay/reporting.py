@@ -1,0 +1,149 @@
+"""Which reports a message owes, and getting them into the queue. Async over doors.
+
+A final state and the queue id of its report reach the disk in one write; then the report itself; then the mark that it
+is there. A crash in between is made up for at start (`spool`, row 5).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from mailserver.mail.envelope import Recipient
+from mailserver.mail.ids import QueueId
+from mailserver.mail.outcome import Delivered, Outcome
+from mailserver.maillog import ReportDropped, ReportMade, Trouble
+from mailserver.ports import Lane, Overloaded, Report
+from mailserver.relay.bounce import OCTETS_WANTED, Subject, make_report
+from mailserver.relay.doors import RelayDoors, RelaySettings
+from mailserver.relay.dsn_fields import Action, RecipientReport
+from mailserver.relay.ledger import Ledger
+from mailserver.relay.opened import Opened
+from mailserver.relay.progress import (
+    delay_report,
+    failure_report,
+    is_delay_notice_due,
+    success_report,
+    why_no_report,
+)
+from mailserver.store.spool import StoredMessage
+from mailserver.store.spool_format import RecipientProgress
+
+
+class Reporting:
+    """Makes reports. `announce` tells the queue of each once it is on disk."""
+
+    def __init__(
+        self, doors: RelayDoors, settings: RelaySettings, ledger: Ledger, announce: Callable[[Report], None]
+    ) -> None:
+        self._doors = doors
+        self._settings = settings
+        self._ledger = ledger
+        self._announce = announce
+
+    def assign(self, opened: Opened, message: StoredMessage, outcomes: dict[int, Outcome]) -> None:
+        """Give each recipient that has come to its end the id of the report it owes, in memory; the caller writes it.
+
+        One report for all that were given up in this pass, one for all successes that want one.
+        """
+        failures = [number for number in outcomes if failure_report(*self._pair(opened, message, number))]
+        successes = [
+            number
+            for number, outcome in outcomes.items()
+            if isinstance(outcome, Delivered)
+            and not outcome.dsn_passed_on
+            and success_report(*self._pair(opened, message, number))
+        ]
+        given_up = [n for n in outcomes if not opened.progress[n].is_waiting and not isinstance(outcomes[n], Delivered)]
+        if message.envelope.reverse_path is None:
+            failures, successes = [], []
+        if len(failures) < len(given_up):
+            self._doors.sink(ReportDropped(message.queue_id, why_no_report(message.envelope, Action.FAILED)))
+        for numbers in (failures, successes):
+            report_id = self._doors.new_queue_id() if numbers else ""
+            for number in numbers:
+                opened.progress[number] = replace(opened.progress[number], report=report_id)
+
+    @staticmethod
+    def _pair(opened: Opened, message: StoredMessage, number: int) -> tuple[Recipient, RecipientProgress]:
+        return message.envelope.recipients[number], opened.progress[number]
+
+    async def send_due(self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool) -> bool:
+        """Make every report that is owed and not yet on disk; whether anything was marked in `opened`.
+
+        With `is_recovery` a report that is in the queue already is only marked.
+        """
+        owed: dict[str, list[int]] = {}
+        for number, one in enumerate(opened.progress):
+            if one.report and not one.is_reported and one.report not in opened.reports_under_way:
+                owed.setdefault(one.report, []).append(number)
+        for report_id, numbers in owed.items():
+            opened.reports_under_way.add(report_id)
+            is_there = is_recovery and await self._doors.blocking.run(
+                Lane.QUEUE, self._doors.spool.has, QueueId(report_id)
+            )
+            if not is_there:
+                recipients = message.envelope.recipients
+                reports = [
+                    report
+                    for number in numbers
+                    if (report := failure_report(recipients[number], opened.progress[number]))
+                    or (report := success_report(recipients[number], opened.progress[number]))
+                ]
+                await self._make(QueueId(report_id), message, tuple(reports), age_s)
+            for number in numbers:
+                opened.progress[number] = replace(opened.progress[number], is_reported=True)
+        return bool(owed)
+
+    def mark_delays(self, opened: Opened, message: StoredMessage, age_s: float) -> list[int]:
+        """Recipients whose delay is to be told now; marked in memory, so that it is told once even after a crash."""
+        if message.envelope.reverse_path is None:
+            return []
+        due = [
+            number
+            for number, one in enumerate(opened.progress)
+            if is_delay_notice_due(message.envelope.recipients[number], one, self._settings.schedule, age_s)
+        ]
+        for number in due:
+            opened.progress[number] = replace(opened.progress[number], is_delay_told=True)
+        return due
+
+    async def send_delays(self, opened: Opened, message: StoredMessage, numbers: list[int], age_s: float) -> None:
+        """One notice for these recipients, once their marks are on disk."""
+        expires_at = self._doors.clock.now() + max(0.0, self._settings.schedule.expire_after - age_s)
+        reports = tuple(
+            delay_report(message.envelope.recipients[number], opened.progress[number], expires_at)
+            for number in numbers
+            if opened.progress[number].is_waiting
+        )
+        await self._make(self._doors.new_queue_id(), message, reports, age_s)
+
+    async def _make(
+        self, report_id: QueueId, message: StoredMessage, reports: tuple[RecipientReport, ...], age_s: float
+    ) -> None:
+        if not reports or message.envelope.reverse_path is None:
+            return
+        content = await self._beginning(message)
+        subject = Subject(
+            queue_id=message.queue_id,
+            envelope=message.envelope,
+            received_at=message.received_at,
+            content=content,
+            is_whole=len(content) == message.size_octets,
+            age_s=age_s,
+        )
+        report = make_report(self._settings.reporter, report_id, subject, reports, self._doors.clock.now())
+        await self._ledger.add_report(report)
+        action = reports[0].action.value
+        self._doors.sink(ReportMade(report_id, message.queue_id, action, str(message.envelope.reverse_path)))
+        self._announce(report)
+
+    async def _beginning(self, message: StoredMessage) -> bytes:
+        """What may be given back of the message; nothing when it cannot be read now, for the news matters more."""
+        try:
+            return await self._doors.blocking.run(
+                Lane.QUEUE, self._doors.spool.read_content, message.content, OCTETS_WANTED
+            )
+        except (OSError, Overloaded) as trouble:
+            self._doors.sink(
+                Trouble(message.queue_id, "reading a message", str(trouble), "a report without its header")
+            )
+            return b""

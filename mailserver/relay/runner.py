@@ -1,0 +1,379 @@
+"""The queue at work: one timer for the earliest due, attempts, what follows from them, the operator's commands.
+
+Order of things, for each attempt: outcome -> state on disk -> event -> reports on disk -> removal on disk, or the next
+attempt. So a delivered mark is on disk before the message is tried again, and a message never goes before its bounce.
+When all recipients are done and owe nothing, the removal itself is the mark.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mailserver.mail.address import Mailbox
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.ids import QueueId
+from mailserver.mail.outcome import Delivered, Outcome
+from mailserver.maillog import BouncedEvent, DeferredEvent, Filed, QueueFileDamaged, Removed, Sent, Trouble
+from mailserver.ports import Cancellable, Lane, Overloaded, Report
+from mailserver.relay.delivery import Delivery
+from mailserver.relay.doors import RelayDoors, RelaySettings
+from mailserver.relay.lanes import Job
+from mailserver.relay.ledger import Ledger
+from mailserver.relay.opened import Opened, OpenMessages
+from mailserver.relay.progress import Moment, after_attempt, is_destination_trouble
+from mailserver.relay.queue import Queue, lane_key
+from mailserver.relay.reporting import Reporting
+from mailserver.relay.schedule import age_when_taken_up
+from mailserver.store.spool import StoredMessage, Unreadable
+from mailserver.store.spool_format import Progress, RecipientState
+
+T = TypeVar("T")
+
+_SLICE = 500
+# Our own disk could not be read: not the message's fault, and no attempt.
+_UNREADABLE_RETRY_S = 300.0
+# A timer never sleeps longer than this, whatever it was told.
+_LONGEST_SLEEP_S = 3600.0
+
+
+class RelayRunner:
+    """The queue of one server. Construct, `start`, then `load` (it sends while it loads); `stop` at the end."""
+
+    def __init__(self, doors: RelayDoors, settings: RelaySettings) -> None:
+        self._doors = doors
+        self._settings = settings
+        self._ledger = Ledger(doors.spool, doors.blocking, doors.clock, doors.sink, doors.tell_failure)
+        self._queue = Queue(
+            doors.find_destination,
+            max_per_destination=settings.max_per_destination,
+            max_total=settings.max_total,
+            wake=self._wake,
+        )
+        self._open = OpenMessages(doors.spool, doors.blocking)
+        self._delivery = Delivery(doors, self._ledger, self._announce)
+        self._reporting = Reporting(doors, settings, self._ledger, self._announce)
+        self._timer: Cancellable | None = None
+        self._wakes_at = 0.0
+        self._is_started = False
+        self._is_stopping = False
+        self._running = 0
+        self._drained: list[Deferred[None]] = []
+        self.is_loading = False
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to send what is due."""
+        self._is_started = True
+        self._wake()
+
+    async def load(self) -> int:
+        """Take up what is on disk, in slices; the number of messages. Sending goes on meanwhile. Call it once.
+
+        Damaged files are set aside and told, files of a newer release told and left. Never raises for a file.
+        """
+        self.is_loading = True
+        self._queue.begin_loading()
+        spool = self._doors.spool
+        names = await self._patiently(spool.ids)
+        count = 0
+        for start in range(0, len(names), _SLICE):
+            if self._is_stopping:
+                return count
+            for item in await self._patiently(self._read_slice, names[start : start + _SLICE]):
+                if isinstance(item, Unreadable):
+                    self._tell_unreadable(item)
+                else:
+                    count += self._take_up(item)
+        self._queue.end_loading()
+        self.is_loading = False
+        await self._patiently(spool.sweep_states, names)
+        return count
+
+    async def _patiently(self, call: Callable[..., T], *args: object) -> T:
+        """A blocking call that waits for a lane that is full: loading is in no hurry and must not give up."""
+        while True:
+            try:
+                return await self._doors.blocking.run(Lane.QUEUE, call, *args)
+            except Overloaded:
+                await self._doors.clock.sleep(1.0)
+
+    def _read_slice(self, names: list[str]) -> list[StoredMessage | Unreadable]:
+        return list(self._doors.spool.load(names))
+
+    def _take_up(self, message: StoredMessage) -> bool:
+        now, monotonic = self._doors.clock.now(), self._doors.clock.monotonic()
+        born = monotonic - age_when_taken_up(message.received_at, now)
+        schedule = self._settings.schedule
+        is_new = self._queue.loaded(
+            message.queue_id,
+            message.envelope,
+            message.progress,
+            born,
+            lambda next_attempt: monotonic + schedule.wait_when_taken_up(next_attempt, now),
+        )
+        owes = any(not one.is_waiting and not one.is_done for one in message.progress)
+        if is_new and (owes or message.is_done):
+            self._run(self._settle(message.queue_id))
+        return is_new
+
+    async def stop(self, within_s: float = 10.0) -> None:
+        """Begin nothing new; wait for what runs and what is being written, at most this long. Nothing is lost."""
+        self._is_stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ended: Deferred[None] = Deferred()
+
+        def end(_: object = None) -> None:
+            if not ended.called:
+                ended.callback(None)
+
+        timer = self._doors.clock.call_later(within_s, end)
+        Deferred.fromCoroutine(self._quiet()).addErrback(self._broken).addCallback(end)
+        await ended
+        timer.cancel()
+
+    async def _quiet(self) -> None:
+        if self._running:
+            drained: Deferred[None] = Deferred()
+            self._drained.append(drained)
+            await drained
+        await self._ledger.idle()
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def added(self, queue_id: QueueId, envelope: Envelope, received_at: float) -> None:
+        """A message file was just made durable: it is due now. In the reactor thread; returns at once."""
+        del received_at  # it is new: its age is counted from now, whatever the wall clock says
+        self._queue.added(queue_id, envelope, self._doors.clock.monotonic())
+
+    async def spool(self, report: Report) -> None:
+        """The `Spooler` door: durable when it answers, and it is tried at once."""
+        await self._ledger.add_report(report)
+        self._announce(report)
+
+    def _announce(self, report: Report) -> None:
+        self._queue.added(report.queue_id, report.envelope, self._doors.clock.monotonic())
+
+    # --- the timer ----------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Look for work in the next turn of the reactor, so that a reply goes out before its message is sent on."""
+        self._set_timer(0.0)
+
+    def _set_timer(self, delay_s: float) -> None:
+        if self._is_stopping or not self._is_started:
+            return
+        at = self._doors.clock.monotonic() + delay_s
+        if self._timer is not None:
+            if self._wakes_at <= at:
+                return
+            self._timer.cancel()
+        self._wakes_at = at
+        self._timer = self._doors.clock.call_later(delay_s, self._pump)
+
+    def _pump(self) -> None:
+        """Start all that may start, then set the timer for the earliest that waits."""
+        self._timer = None
+        if self._is_stopping:
+            return
+        while (job := self._queue.take(self._doors.clock.monotonic())) is not None:
+            self._run(self._work(job))
+        due = self._queue.next_due()
+        if due is not None:
+            wait = due - self._doors.clock.monotonic()
+            self._set_timer(min(max(0.0, wait), _LONGEST_SLEEP_S))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work of our own; what it raises is a fault of ours, logged, and the queue lives."""
+        self._running += 1
+        Deferred.fromCoroutine(work).addErrback(self._broken).addCallback(self._over)
+
+    def _broken(self, failure: Failure) -> None:
+        assert failure.value is not None, "a failure has its exception"
+        self._doors.tell_failure("the queue", failure.value)
+
+    def _over(self, _: object) -> None:
+        self._running -= 1
+        if not self._running:
+            drained, self._drained = self._drained, []
+            for one in drained:
+                one.callback(None)
+
+    # --- one job ------------------------------------------------------------------------------------------------------
+
+    async def _work(self, job: Job) -> None:
+        """One attempt and all that follows. The lane is free again as soon as the conversation is over."""
+        is_in_lane = True
+        queue_id = job.entry.queue_id
+        try:
+            opened = await self._opened(queue_id, job)
+            if opened is None or opened.message is None:
+                return
+            numbers = [number for number in job.recipients if opened.progress[number].is_waiting]
+            outcomes = await self._delivery.attempt(opened.message, numbers)
+            if outcomes and all(is_destination_trouble(outcome) for outcome in outcomes.values()):
+                job.lane.failed()
+            else:
+                job.lane.succeeded()
+            self._queue.turns.leave_lane(job.lane)
+            is_in_lane = False
+            self._wake()
+            await self._conclude(job, opened, opened.message, outcomes)
+        except Exception:
+            # A fault of ours must not leave the message claimed for ever: it is tried again, later.
+            self._queue.put_back(job, self._doors.clock.monotonic() + _UNREADABLE_RETRY_S)
+            raise
+        finally:
+            self._open.close(queue_id)
+            if is_in_lane:
+                self._queue.turns.leave_lane(job.lane)
+            self._queue.turns.finish()
+            self._wake()
+
+    async def _opened(self, queue_id: QueueId, job: Job) -> Opened | None:
+        """The message's file in memory; None when there is nothing to send, and what to do about it is done."""
+        later = self._doors.clock.monotonic() + _UNREADABLE_RETRY_S
+        try:
+            opened, trouble = await self._open.open(queue_id)
+        except Overloaded:
+            self._queue.put_back(job, later)
+            return None
+        for item in trouble:
+            self._tell_unreadable(item)
+        if opened.message is not None:
+            return opened
+        if any(not item.is_set_aside for item in trouble):
+            self._queue.put_back(job, later)
+        else:
+            self._queue.forget(queue_id)
+            if not trouble:
+                self._doors.sink(Removed(queue_id, "its file is gone"))
+        return None
+
+    async def _conclude(self, job: Job, opened: Opened, message: StoredMessage, outcomes: dict[int, Outcome]) -> None:
+        """Write down what became of the recipients, tell it, report it, and plan what comes next."""
+        clock, schedule = self._doors.clock, self._settings.schedule
+        monotonic = clock.monotonic()
+        age_s = monotonic - job.entry.born
+        moment = Moment(clock.now(), age_s, schedule.spread(self._doors.random))
+        for number, outcome in outcomes.items():
+            opened.progress[number] = after_attempt(opened.progress[number], outcome, schedule, moment)
+        self._reporting.assign(opened, message, outcomes)
+        delayed = self._reporting.mark_delays(opened, message, age_s)
+        if not opened.is_done:
+            await self._ledger.write_state(message.queue_id, opened.snapshot)
+        self._tell(message, opened.snapshot, outcomes, moment)
+        if delayed and not job.entry.is_removed:
+            await self._reporting.send_delays(opened, message, delayed, age_s)
+        wanted = {
+            number: (one.attempts, monotonic + (one.next_attempt - moment.now))
+            for number in job.recipients
+            if (one := opened.progress[number]).is_waiting and not job.entry.is_removed
+        }
+        await self._finish(opened, message, age_s, is_recovery=False, job=job)
+        self._queue.reschedule(job, message.envelope, wanted)
+
+    async def _settle(self, queue_id: QueueId) -> None:
+        """Make up for what a crash left undone after the last attempt (`spool`, rows 5 and 6)."""
+        try:
+            opened, trouble = await self._open.open(queue_id)
+            for item in trouble:
+                self._tell_unreadable(item)
+            if opened.message is not None:
+                age_s = age_when_taken_up(opened.message.received_at, self._doors.clock.now())
+                await self._finish(opened, opened.message, age_s, is_recovery=True)
+        finally:
+            self._open.close(queue_id)
+
+    async def _finish(
+        self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool, job: Job | None = None
+    ) -> None:
+        """Reports that are owed; then the removal, if nothing is left to do."""
+        queue_id = message.queue_id
+        entry = self._queue.entry(queue_id)
+        is_removed = entry is not None and entry.is_removed
+        if not is_removed:
+            is_marked = await self._reporting.send_due(opened, message, age_s, is_recovery=is_recovery)
+            if is_marked and not opened.is_done:
+                await self._ledger.write_state(queue_id, opened.snapshot)
+        is_taken_out = is_removed and not self._is_tried_by_others(queue_id, job)
+        if (opened.is_done or is_taken_out) and not opened.is_removing:
+            opened.is_removing = True
+            await self._ledger.remove(queue_id)
+            self._queue.forget(queue_id)
+            self._doors.sink(Removed(queue_id, "by the operator" if is_taken_out else ""))
+
+    def _is_tried_by_others(self, queue_id: QueueId, job: Job | None) -> bool:
+        entry = self._queue.entry(queue_id)
+        return entry is not None and any(other.state is Job.RUNNING and other is not job for other in entry.jobs)
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def _tell(self, message: StoredMessage, progress: Progress, outcomes: dict[int, Outcome], moment: Moment) -> None:
+        for number, outcome in outcomes.items():
+            one, recipient = progress[number], str(message.envelope.recipients[number].mailbox)
+            reply = "" if one.reply is None else str(one.reply)
+            if isinstance(outcome, Delivered):
+                if outcome.reply is None and not outcome.host:
+                    self._doors.sink(Filed(message.queue_id, recipient, recipient))
+                else:
+                    self._doors.sink(Sent(message.queue_id, recipient, one.host, reply, moment.age_s))
+            elif one.is_waiting:
+                wait = one.next_attempt - moment.now
+                self._doors.sink(
+                    DeferredEvent(message.queue_id, recipient, one.host, one.reason, reply, wait, one.attempts)
+                )
+            else:
+                reason = f"expired: {one.reason}" if one.state is RecipientState.EXPIRED else one.reason
+                self._doors.sink(BouncedEvent(message.queue_id, recipient, one.host, one.enhanced, reason, reply))
+
+    def _tell_unreadable(self, item: Unreadable) -> None:
+        if item.is_set_aside:
+            self._doors.sink(QueueFileDamaged(item.queue_id, str(item.path), item.reason))
+        else:
+            what = f"{item.path} cannot be read"
+            self._doors.sink(Trouble(item.queue_id, what, item.reason, "the message stays where it is"))
+
+    # --- the operator -------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def running_ids(self) -> list[QueueId]:
+        """Messages that are being tried at this moment."""
+        return [queue_id for queue_id in self._queue.ids() if self._queue.is_running(queue_id)]
+
+    def retry(self, ids: Iterable[QueueId] | None = None, domain: str = "") -> int:
+        """Make these messages due now (all for None), of one domain's recipients if named; how many it concerns."""
+        lane = lane_key(self._doors.find_destination(Mailbox("postmaster", domain))) if domain else ""
+        chosen = self._queue.ids() if ids is None else ids
+        return self._queue.bring_forward(chosen, self._doors.clock.monotonic(), lane)
+
+    async def remove(self, ids: Iterable[QueueId]) -> int:
+        """Take these messages out without a bounce; durable when it answers, but for one that is being tried just now.
+
+        That one goes when its attempt is over, whatever came of it. How many were known.
+        """
+        going: list[Awaitable[None]] = []
+        count = 0
+        for queue_id in ids:
+            entry = self._queue.entry(queue_id)
+            if entry is None or entry.is_removed:
+                continue
+            count += 1
+            is_running = self._queue.is_running(queue_id)
+            self._queue.withdraw(queue_id)
+            if not is_running:
+                going.append(Deferred.fromCoroutine(self._take_out(queue_id)))
+        for one in going:
+            await one
+        return count
+
+    async def _take_out(self, queue_id: QueueId) -> None:
+        await self._ledger.remove(queue_id)
+        self._queue.forget(queue_id)
+        self._doors.sink(Removed(queue_id, "by the operator"))
