@@ -1,0 +1,134 @@
+"""Runs the benchmarks and prints medians and ratios; see README.md.
+
+usage: python -m bench.run [--rounds N] [--only deliver|large|pop3|idle ...] [--without-peers] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from bench import deliver, idle, pop3, servers
+from tests.peers.running import open_folder
+
+KINDS = ("deliver", "large", "pop3", "foreign", "idle")
+MAILBOX_SIZE, RETRIEVED = 10_000, 1_000
+IDLE_CONNECTIONS = 1_000
+
+Row = tuple[str, str, float, float | None, bool]  # what, unit, ours, theirs, whether more is better
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.run", description="What this server does beside Postfix and Dovecot.")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (default 3)")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="what to measure (default: everything)")
+    parser.add_argument("--without-peers", action="store_true", help="this server alone, without ratios")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    results: dict[str, object] = {
+        "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
+        "rounds": arguments.rounds,
+    }
+    with open_folder() as folder:
+        for kind in arguments.only:
+            measured, rows = _MEASUREMENTS[kind](folder / kind, arguments.rounds, not arguments.without_peers)
+            results[kind] = measured
+            print_rows(kind, rows)
+    print(f"\n{time.monotonic() - began:.0f} s in all")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def measure_deliver(
+    loads: Iterable[deliver.Load], folder: Path, rounds: int, with_peers: bool
+) -> tuple[dict[str, dict[str, dict]], list[Row]]:
+    """Receiving and filing, ours and Postfix's."""
+    with ExitStack() as stack:
+        folder.mkdir(mode=0o711)
+        running = [stack.enter_context(servers.ours(folder / "ours"))]
+        if with_peers:
+            running.append(stack.enter_context(servers.postfix(folder / "postfix")))
+        measured = deliver.measure(running, list(loads), rounds)
+    rows: list[Row] = []
+    for title, by_server in measured.items():
+        ours, theirs = by_server[servers.OURS], by_server.get("Postfix", {})
+        is_large = "MiB" in title
+        rate = "megabytes_per_s" if is_large else "messages_per_s"
+        rows.append((title, "MB/s" if is_large else "msg/s", ours[rate], theirs.get(rate), True))
+        rows.append(("", "cpu ms/msg", ours["cpu_ms_per_message"], theirs.get("cpu_ms_per_message"), False))
+        if is_large:
+            rows.append(("", "peak RSS, MB", ours["peak_rss_mb"], theirs.get("peak_rss_mb"), False))
+    return measured, rows
+
+
+def measure_pop3(
+    sizes_in_names: bool, folder: Path, rounds: int, with_peers: bool
+) -> tuple[dict[str, dict], list[Row]]:
+    """Fetching from a large mailbox, ours and Dovecot's."""
+    with ExitStack() as stack:
+        folder.mkdir(mode=0o711)
+        pop3.fill(folder / "source", MAILBOX_SIZE, sizes_in_names=sizes_in_names)
+        fill = partial(pop3.copy, folder / "source")
+        running = [stack.enter_context(servers.ours_with_mailbox(folder / "ours", fill))]
+        if with_peers:
+            running.append(stack.enter_context(servers.dovecot(folder / "dovecot", fill)))
+        measured = pop3.measure(running, MAILBOX_SIZE, RETRIEVED, rounds)
+    ours, theirs = measured[servers.OURS], measured.get("Dovecot", {})
+    columns = (
+        ("login and STAT, cold", "cold_login_ms", "ms", False),
+        ("login and STAT, warm", "warm_login_ms", "ms", False),
+        ("LIST and UIDL", "list_uidl_ms", "ms", False),
+        ("RETR one by one", "retr_one_by_one_per_s", "msg/s", True),
+        ("RETR pipelined", "retr_pipelined_per_s", "msg/s", True),
+    )
+    return measured, [(title, unit, ours[key], theirs.get(key), more) for title, key, unit, more in columns]
+
+
+def measure_idle(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
+    """Idle connections, ours and Postfix's."""
+    folder.mkdir(mode=0o711)
+    with servers.ours(folder / "ours") as server:
+        measured = {server.name: idle.measure(server, IDLE_CONNECTIONS)}
+    if with_peers:
+        with servers.postfix(folder / "postfix") as server:
+            measured[server.name] = idle.measure(server, IDLE_CONNECTIONS)
+    ours, theirs = measured[servers.OURS], measured.get("Postfix", {})
+    columns = (
+        ("connections served", "served", "of 1000", True),
+        ("memory", "octets_per_connection", "octets each", False),
+        ("banner with all idle", "banner_ms", "ms", False),
+    )
+    return measured, [(title, unit, ours[key], theirs.get(key), more) for title, key, unit, more in columns]
+
+
+def print_rows(kind: str, rows: Iterable[Row]) -> None:
+    """One table; a ratio above 1 is in our favor, whichever way the figure counts."""
+    print(f"\n{kind:<26}{'':<14}{'ours':>12}{'peer':>12}{'ratio':>8}")
+    for title, unit, ours, theirs, more_is_better in rows:
+        peer = "-" if theirs is None else _figure(theirs)
+        better, worse = (ours, theirs) if more_is_better else (theirs, ours)
+        ratio = "-" if theirs is None or not worse else f"{better / worse:.2f}x"
+        print(f"{title:<26}{unit:<14}{_figure(ours):>12}{peer:>12}{ratio:>8}", flush=True)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+_MEASUREMENTS = {
+    "deliver": partial(measure_deliver, deliver.SMALL),
+    "large": partial(measure_deliver, deliver.LARGE),
+    "pop3": partial(measure_pop3, True),
+    # A mailbox that another program has filled: its names do not tell the sizes.
+    "foreign": partial(measure_pop3, False),
+    "idle": measure_idle,
+}
+
+if __name__ == "__main__":
+    main()

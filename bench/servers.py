@@ -1,0 +1,109 @@
+"""Starts the servers that are measured, each with what a fair comparison needs and nothing more."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.pop3 import LOGIN, PASSWORD, Pop3Server
+from tests.integration.server import Server
+from tests.peers.dovecot import Dovecot
+from tests.peers.postfix import Postfix
+from tests.peers.running import MAILBOX_OWNER, give_to, wait_until
+
+OURS = "mailserver"
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """A running server to send to. `group` is its process group."""
+
+    name: str
+    port: int
+    recipient: str
+    maildir: Path
+    group: int
+
+    def empty(self) -> None:
+        """Remove all messages."""
+        for part in ("new", "tmp", "cur"):
+            folder = self.maildir / part
+            if folder.exists():
+                for path in folder.iterdir():
+                    path.unlink(missing_ok=True)
+
+
+def our_server(folder: Path, settings: dict[str, dict[str, object]] | None = None) -> Server:
+    """Our server as it comes, but for the limits that a load from one address would hit."""
+    limits: dict[str, dict[str, object]] = {
+        "smtp": {"max_connections_per_client": 2000},
+        "pop3": {"max_connections_per_client": 500},
+    }
+    server = Server(folder, {"postmaster": LOGIN, **limits, **(settings or {})}, accounts=())
+    server.cli("account", "add", LOGIN, "--password-stdin", stdin=PASSWORD + "\n")
+    return server
+
+
+@contextmanager
+def ours(folder: Path) -> Iterator[SmtpServer]:
+    """Our server, to receive."""
+    with our_server(folder) as server:
+        yield SmtpServer(OURS, server.ports["smtp"], LOGIN, server.mailbox(LOGIN), server.pid)
+
+
+@contextmanager
+def postfix(folder: Path) -> Iterator[SmtpServer]:
+    """Postfix as it comes, but for the limit that a load from one address would hit."""
+    folder.mkdir()
+    postfix = Postfix(folder, users=("bob",), settings={"smtpd_client_connection_count_limit": "0"}).start()
+    try:
+        yield SmtpServer("Postfix", postfix.port, "bob@remote.test", postfix.maildir("bob"), postfix.pid)
+    finally:
+        postfix.stop()
+
+
+@contextmanager
+def ours_with_mailbox(folder: Path, fill: Callable[[Path], None]) -> Iterator[Pop3Server]:
+    """Our server, to fetch from a mailbox that `fill` makes."""
+    server = our_server(folder)
+
+    def renew() -> None:
+        server.stop()
+        shutil.rmtree(server.mailbox(LOGIN))
+        fill(server.mailbox(LOGIN))
+        server.start()
+
+    fill(server.mailbox(LOGIN))
+    with server:
+        yield Pop3Server(OURS, lambda: server.ports["pop3"], renew)
+
+
+@contextmanager
+def dovecot(folder: Path, fill: Callable[[Path], None]) -> Iterator[Pop3Server]:
+    """Dovecot, to fetch from a mailbox that `fill` makes."""
+    maildirs = folder / "maildirs"
+    local_part, _, domain = LOGIN.partition("@")
+    mailbox, index = maildirs / domain / local_part, folder / "dovecot" / "index" / LOGIN
+
+    def renew() -> None:
+        # Its processes write to their index for a moment after QUIT.
+        wait_until(lambda: not _remove(index), "Dovecot's index is gone")
+        _remove(mailbox)
+        fill(mailbox)
+        give_to(maildirs, MAILBOX_OWNER)
+
+    maildirs.mkdir(parents=True)
+    give_to(maildirs, MAILBOX_OWNER)
+    dovecot = Dovecot(folder / "dovecot", maildirs, password=PASSWORD).start()
+    try:
+        yield Pop3Server("Dovecot", lambda: dovecot.pop3_port, renew)
+    finally:
+        dovecot.stop()
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a folder; whether there was one."""
+    existed = folder.exists()
+    shutil.rmtree(folder, ignore_errors=True)
+    return existed
