@@ -3,7 +3,7 @@
 Run them with `make test-peers`, after `tests/peers/fetch_peers.sh --clients`. A program that is missing fails the test.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from tests.peers.certificates import Authority, Certificate
 from tests.peers.chasquid import Chasquid
 from tests.peers.dovecot import Dovecot
+from tests.peers.ours import OurServer
 from tests.peers.postfix import Postfix
 from tests.peers.running import MAILBOX_OWNER, give_to, open_folder
 from tests.peers.unbound import Unbound
@@ -102,3 +103,20 @@ def an_owned_maildir(folder: Path) -> tuple[Path, Path]:
         (maildir / part).mkdir(parents=True)
     give_to(maildirs, MAILBOX_OWNER)
     return maildirs, maildir
+
+
+@pytest.fixture
+def start_server(folder: Path, stack: ExitStack, certificate: Certificate) -> Callable[..., OurServer]:
+    """Starts our server with its own settings, and kills it at the end."""
+
+    def start(settings: Mapping[str, object] | None = None, **arguments) -> OurServer:
+        (folder / "mailserver").mkdir()
+        return stack.enter_context(OurServer(folder / "mailserver", certificate, settings, **arguments))
+
+    return start
+
+
+@pytest.fixture
+def server(start_server: Callable[..., OurServer]) -> OurServer:
+    """Our server as it comes."""
+    return start_server()
