@@ -188,6 +188,12 @@ class Acceptance:
     source: str = ""
 
 
+# A success report (RFC 3461 6.2) about recipients that asked for it and are being filed here: it becomes part of the
+# same acceptance, so that both are on disk together. Takes the acceptance without it, those recipients, and the header
+# section; None when there is nobody to report to (null reverse-path).
+MakeSuccessReport = Callable[[Acceptance, tuple[Recipient, ...], bytes], Report | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Filed:
     """What a commit did. `spooled` lists the local copies that could not be filed now and wait in the queue instead."""

@@ -1,9 +1,55 @@
-"""The trace fields of final delivery (RFC 5321 4.4): what is put before everything else in a Maildir."""
+"""The trace fields of acceptance and final delivery (RFC 5321 4.4), put before everything else."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import path_text
+from mailserver.mail.ids import QueueId
+from mailserver.mail.peer import Peer
 
 
 def local_trace(reverse_path: Mailbox | None, mailbox: Mailbox) -> bytes:
     """Return-Path and Delivered-To with CRLF line ends; Delivered-To is how a loop through a forwarder is seen."""
     return f"Return-Path: {path_text(reverse_path)}\r\nDelivered-To: {mailbox}\r\n".encode("utf-8", "replace")
+
+
+# What a HELO name may hold in Received; everything else becomes `?`, so that it cannot end the clause or the field.
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+
+
+def received_field(
+    *,
+    hello: str,
+    peer: Peer,
+    hostname: str,
+    protocol: str,
+    tls: str,
+    queue_id: QueueId,
+    recipient: Mailbox | None,
+    now: float,
+) -> bytes:
+    """Our Received field with its CRLF (RFC 5321 4.4), the date in UTC.
+
+    `hello` is the client's word, empty when it said none; then the address stands in its place. `protocol` as
+    `protocol_name` has it, `tls` such as `TLSv1.3 TLS_AES_256_GCM_SHA384`. `recipient` is given only when it is the
+    only one: naming one of several would tell each about the others (RFC 5321 7.2).
+    """
+    name = _NOT_IN_A_NAME.sub("?", hello) or peer.literal
+    by = f"by {hostname} with {protocol}{f' ({tls})' if tls else ''}"
+    for_whom = f" for <{recipient}>" if recipient is not None else ""
+    date = format_datetime(datetime.fromtimestamp(now, UTC))
+    text = f"Received: from {name} ({peer.literal})\r\n\t{by}\r\n\tid {queue_id}{for_whom};\r\n\t{date}\r\n"
+    return text.encode("utf-8", "replace")
+
+
+def protocol_name(*, is_extended: bool, is_tls: bool, is_authenticated: bool, smtputf8: bool) -> str:
+    """RFC 3848 and RFC 6531 4.3. HELO has no names for TLS and AUTH; with either it was more than plain SMTP."""
+    if smtputf8:
+        name = "UTF8SMTP"
+    elif is_extended or is_tls or is_authenticated:
+        name = "ESMTP"
+    else:
+        return "SMTP"
+    return f"{name}{'S' if is_tls else ''}{'A' if is_authenticated else ''}"
