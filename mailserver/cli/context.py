@@ -6,7 +6,7 @@ Exit status: 0, 1 (`Refusal`: refused or found something), 2 (`click.UsageError`
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
@@ -27,8 +27,8 @@ class Refusal(click.ClickException):
     exit_code = 1
 
     def show(self, file: IO[str] | None = None) -> None:
-        """One text, each line of it as it is; the first says who speaks."""
-        click.echo(f"mailserver: {self.message}", file=file or sys.stderr)
+        """The text as it is: each line of a configuration error begins with the file's name already."""
+        click.echo(self.message, file=file or sys.stderr)
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class CliContext:
         """Before writing: root becomes the owner of the state folder (design section 5). Raises `Refusal`."""
         from mailserver.cli.ownership import become_owner
 
-        become_owner(self.config)
+        become_owner(self, self.config)
 
     def say(self, text: str) -> None:
         """A line of result on standard output."""
@@ -94,14 +94,24 @@ class CliContext:
         for row in rows:
             click.echo("\t".join(printable(cell) for cell in row))
 
-    def prompt_or_read_secret(self, what: str, *, from_stdin: bool, otherwise: Callable[[], str]) -> str:
-        """A secret: the first line of standard input, asked for twice on a terminal, or else what `otherwise` makes."""
+    def ask_secret(self, what: str, *, from_stdin: bool) -> str:
+        """A secret: the first line of standard input, or asked for twice on a terminal.
+
+        Empty when the one asked wants it made, and where nobody can be asked.
+        """
         if from_stdin:
             return _first_line_of_stdin(what)
-        if sys.stdin.isatty() and sys.stderr.isatty():
-            answer: str = click.prompt(what, hide_input=True, confirmation_prompt=True, err=True)
-            return answer
-        return otherwise()
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return ""
+        answer: str = click.prompt(
+            f"{what} (empty: one is made)",
+            default="",
+            show_default=False,
+            hide_input=True,
+            confirmation_prompt="Again",
+            err=True,
+        )
+        return answer
 
 
 def mailbox_argument(text: str) -> Mailbox:

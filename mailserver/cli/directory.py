@@ -1,0 +1,46 @@
+"""What the commands about accounts, aliases and routes have in common."""
+
+import contextlib
+from collections.abc import Iterator
+
+from mailserver.cli.context import CliContext, Refusal
+from mailserver.config.fault import nearest, shown
+from mailserver.mail.address import Mailbox
+from mailserver.store.accounts import AccountsError, AccountsFile
+from mailserver.store.accounts_edit import AccountsDocument, editing
+
+
+def load_accounts(context: CliContext) -> AccountsFile:
+    """The accounts as the server would see them. Raises `Refusal`."""
+    config = context.config
+    accounts = AccountsFile(config.accounts.file, config.domains, config.postmaster)
+    try:
+        accounts.load()
+    except AccountsError as error:
+        raise Refusal(str(error)) from None
+    return accounts
+
+
+@contextlib.contextmanager
+def change_accounts(context: CliContext) -> Iterator[AccountsDocument]:
+    """The accounts file under its lock, as the user who owns it; written at the end. Raises `Refusal`."""
+    context.become_owner()
+    try:
+        with editing(context.config.accounts.file) as document:
+            yield document
+    except AccountsError as error:
+        raise Refusal(str(error)) from None
+
+
+def require_local(context: CliContext, mailbox: Mailbox) -> None:
+    """Raises `Refusal` for an address in somebody else's domain."""
+    domains = context.config.domains
+    if mailbox.domain in domains:
+        return
+    close = nearest(mailbox.domain, domains)
+    at = f"{mailbox.local_part}@" if mailbox.local_part else "@"
+    hint = f" (did you mean {at}{close}?)" if close else ""
+    raise Refusal(
+        f"{mailbox.domain} is not a domain of this server{hint}; {context.config_path} has "
+        f"domains = {shown(list(domains))}"
+    )

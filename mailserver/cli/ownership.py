@@ -1,0 +1,71 @@
+"""The command line run as root becomes the owner of the state folder before it writes (design section 5).
+
+Files that root made would be out of the server's reach, and root must not follow what another user may have put into
+folders of theirs. The change is for good: the process does its one thing and ends.
+"""
+
+import os
+import pwd
+from pathlib import Path
+
+from mailserver.cli.context import CliContext, Refusal
+from mailserver.config import Config
+
+
+def become_owner(context: CliContext, config: Config) -> None:
+    """Take on the user and group of the state folder; of the accounts file or its folder when there is none yet.
+
+    Raises `Refusal` for a user who is neither root nor that owner.
+    """
+    place = _place(config)
+    status = place.stat()
+    if os.geteuid() != 0:
+        if status.st_uid != os.geteuid():
+            raise Refusal(
+                f"{place} belongs to {_name(status.st_uid)}: run this as root or as that user "
+                f"(sudo -u {_name(status.st_uid)} mailserver ...)"
+            )
+        return
+    if not config.storage.state.exists():
+        context.warn(
+            f"{config.storage.state} does not exist yet, so it is not known which user the server runs as; "
+            f"what is written now belongs to {_name(status.st_uid)}, like {place}"
+        )
+    if status.st_uid == 0:
+        return
+    _become(status.st_uid, status.st_gid)
+    _check_reach(config.accounts.file, status.st_uid)
+
+
+def _place(config: Config) -> Path:
+    """What tells the owner. The root folder exists, so there is always an answer."""
+    for path in (config.storage.state, config.accounts.file, *config.accounts.file.parents):
+        if path.exists():
+            return path
+    raise AssertionError("a path that is absolute has an existing parent")
+
+
+def _become(uid: int, gid: int) -> None:
+    try:
+        os.initgroups(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        os.setgroups([gid])
+    os.setgid(gid)
+    os.setuid(uid)
+
+
+def _check_reach(accounts: Path, uid: int) -> None:
+    """The accounts file is replaced, so its folder has to be writable: for this command and for the server alike."""
+    folder = next(parent for parent in accounts.parents if parent.exists())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Refusal(
+            f"{folder} cannot be written by {_name(uid)}, the user the server runs as: give it to that user "
+            f"(chown {_name(uid)} {folder}), or name another place in accounts.file"
+        )
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user id {uid}"
