@@ -1,0 +1,144 @@
+"""The `Resolver` door: answers as values, a small cache, equal questions asked once at a time.
+
+`twisted.names` is imported with the first question, not at start. What cannot be told is not remembered, so that a
+name server that is back is noticed at once.
+"""
+
+import ipaddress
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from mailserver.mail.address import canonical_domain
+from mailserver.mail.dns import (
+    AddressAnswer,
+    CannotTell,
+    IpAddress,
+    MxAnswer,
+    MxRecord,
+    NoRecords,
+    NoSuchName,
+    TextAnswer,
+)
+from mailserver.ports import Clock
+
+if TYPE_CHECKING:
+    from mailserver.net.dns_client import DnsClient, Records
+
+MAX_TTL_S = 3600.0
+MAX_NEGATIVE_TTL_S = 900.0
+MAX_CACHED = 10_000
+# Type numbers of RFC 1035 and RFC 3596, here so that asking from memory imports nothing.
+_A, _PTR, _MX, _TXT, _AAAA = 1, 12, 15, 16, 28
+
+
+class CachingResolver:
+    """`mailserver.ports.Resolver`. `servers` are (address, port); empty is what the system uses."""
+
+    def __init__(
+        self,
+        reactor: Any,  # IReactorUDP, IReactorTCP and IReactorTime in one
+        clock: Clock,
+        servers: Sequence[tuple[str, int]] = (),
+        resolv_conf: Path = Path("/etc/resolv.conf"),
+    ) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._servers = servers
+        self._resolv_conf = resolv_conf
+        self._client: DnsClient | None = None
+        self._cache: dict[tuple[str, int], tuple[float, Records]] = {}
+        self._asking: dict[tuple[str, int], list[Deferred[Records]]] = {}
+
+    async def mx(self, domain: str) -> MxAnswer:
+        """All MX records, unsorted. An exchange that cannot be a host name is left out."""
+        found = (await self._ask(domain, _MX)).found
+        if not isinstance(found, tuple):
+            return found
+        records = tuple(
+            MxRecord(record.preference, exchange)
+            for record in found
+            if (exchange := _exchange(_text_of(record.name))) is not None
+        )
+        return records or CannotTell("no MX record names a host")
+
+    async def addresses(self, host: str, *, ipv4: bool = True, ipv6: bool = True) -> AddressAnswer:
+        """A and AAAA, asked at the same time."""
+        kinds = [kind for kind, is_wanted in ((_AAAA, ipv6), (_A, ipv4)) if is_wanted]
+        asked = [Deferred.fromCoroutine(self._ask(host, kind)) for kind in kinds]
+        answers = [(await answer).found for answer in asked]
+        addresses = [_address(record.address) for found in answers if isinstance(found, tuple) for record in found]
+        if addresses:
+            return tuple(addresses)
+        unknown = [found for found in answers if isinstance(found, CannotTell)]
+        if unknown:
+            return unknown[0]
+        return NoSuchName() if NoSuchName() in answers else NoRecords()
+
+    async def text(self, name: str) -> TextAnswer:
+        """TXT records, the strings of each joined; octets beyond ASCII become characters one by one."""
+        found = (await self._ask(name, _TXT)).found
+        if not isinstance(found, tuple):
+            return found
+        return tuple(b"".join(record.data).decode("latin-1") for record in found)
+
+    async def pointer(self, address: IpAddress) -> TextAnswer:
+        """PTR names of an address."""
+        found = (await self._ask(address.reverse_pointer, _PTR)).found
+        if not isinstance(found, tuple):
+            return found
+        return tuple(_text_of(record.name) for record in found)
+
+    async def _ask(self, name: str, kind: int) -> "Records":
+        key = (name.lower(), kind)
+        until, known = self._cache.get(key, (0.0, None))
+        if known is not None and self._clock.monotonic() < until:
+            return known
+        if key in self._asking:
+            waiting: Deferred[Records] = Deferred()
+            self._asking[key].append(waiting)
+            return await waiting
+        self._asking[key] = []
+        try:
+            records = await self._answer(*key)
+        except BaseException as trouble:
+            for waiting in self._asking.pop(key):
+                waiting.errback(trouble)
+            raise
+        self._remember(key, records)
+        for waiting in self._asking.pop(key):
+            waiting.callback(records)
+        return records
+
+    def _answer(self, name: str, kind: int) -> "Awaitable[Records]":
+        if self._client is None:
+            from mailserver.net.dns_client import DnsClient
+
+            self._client = DnsClient(self._reactor, self._servers, self._resolv_conf)
+        return self._client.ask(name, kind)
+
+    def _remember(self, key: tuple[str, int], records: "Records") -> None:
+        self._cache.pop(key, None)
+        ttl_s = min(records.ttl_s, MAX_TTL_S if isinstance(records.found, tuple) else MAX_NEGATIVE_TTL_S)
+        if isinstance(records.found, CannotTell) or ttl_s <= 0:
+            return
+        while len(self._cache) >= MAX_CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[key] = (self._clock.monotonic() + ttl_s, records)
+
+
+def _text_of(name: Any) -> str:
+    from mailserver.net.dns_client import text_of
+
+    return text_of(name)
+
+
+def _exchange(name: str) -> str | None:
+    """Empty for the root (RFC 7505), the canonical host name, or None."""
+    return canonical_domain(name) if name else ""
+
+
+def _address(octets: bytes) -> IpAddress:
+    return ipaddress.ip_address(octets)
