@@ -137,17 +137,18 @@ class Spool:
             return sorted(entry.name for entry in os.scandir(self.paths.messages))
         return []
 
-    def load(self, names: Iterable[str]) -> Iterator[StoredMessage | Unreadable]:
+    def load(self, names: Iterable[str], *, may_set_aside: bool = True) -> Iterator[StoredMessage | Unreadable]:
         """Read these messages; what cannot be read is set aside or left, and told (rows 7 to 9).
 
         A file that has gone meanwhile is left out. Trouble with the disk is not damage: the file stays where it is.
+        Without `may_set_aside` nothing is changed, so no lock is needed.
         """
         for name in names:
             queue_id = QueueId(name)
             try:
                 if not is_queue_id(name):
                     raise Damaged("its name is not a queue id")
-                yield from self._loaded(queue_id)
+                yield from self._loaded(queue_id, may_set_aside)
             except FileNotFoundError:
                 continue
             except NewerFormat as refusal:
@@ -155,14 +156,14 @@ class Spool:
             except OSError as trouble:
                 yield Unreadable(name, self.paths.message(queue_id), str(storage_error(trouble)), False)
             except Damaged as damage:
-                yield self._set_aside(name, self.paths.message(queue_id), str(damage))
+                yield self._damaged(name, self.paths.message(queue_id), str(damage), may_set_aside)
 
-    def _loaded(self, queue_id: QueueId) -> Iterator[StoredMessage | Unreadable]:
+    def _loaded(self, queue_id: QueueId, may_set_aside: bool) -> Iterator[StoredMessage | Unreadable]:
         message = self._read_message(queue_id)
         try:
             yield self._with_state(message)
         except Damaged as damage:
-            yield self._set_aside(queue_id, self.paths.state(queue_id), str(damage))
+            yield self._damaged(queue_id, self.paths.state(queue_id), str(damage), may_set_aside)
             yield message
         except NewerFormat as refusal:
             yield Unreadable(queue_id, self.paths.state(queue_id), str(refusal), False)
@@ -230,8 +231,10 @@ class Spool:
             message.queue_id, message.received_at, message.envelope, message.source, message.content, progress
         )
 
-    def _set_aside(self, name: str, path: Path, reason: str) -> Unreadable:
+    def _damaged(self, name: str, path: Path, reason: str, may_set_aside: bool) -> Unreadable:
         """Move a damaged file away, never onto another."""
+        if not may_set_aside:
+            return Unreadable(name, path, reason, False)
         kind = "state" if path.parent == self.paths.states else "message"
         target = self.paths.damaged / f"{name}.{kind}"
         number = 1

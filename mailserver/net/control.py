@@ -1,0 +1,175 @@
+"""The server's end of `<state>/control.sock`: lines in, commands run one after the other, lines out.
+
+Only the owner of the state folder gets in: the folder is 0700, the socket 0600. A request has a bounded size and a
+connection a bounded time; more than a few connections at once are closed.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailserver.mail.ids import QueueId
+from mailserver.relay.runner import RelayRunner
+from mailserver.store.control_socket import (
+    MAX_LINE_OCTETS,
+    Request,
+    Response,
+    decode_request,
+    encode_response,
+    socket_path,
+)
+
+Command = Callable[[Request], Awaitable[Response]]
+Commands = Mapping[str, Command]
+
+_MAX_CONNECTIONS = 16
+_LIFETIME_S = 600.0
+_log = Logger()
+
+
+def queue_commands(runner: RelayRunner) -> dict[str, Command]:
+    """The commands that concern the queue."""
+
+    async def retry(request: Request) -> Response:
+        ids = None if request.all else [QueueId(one) for one in request.ids]
+        return Response(count=runner.retry(ids, request.domain))
+
+    async def remove(request: Request) -> Response:
+        return Response(count=await runner.remove(QueueId(one) for one in request.ids))
+
+    async def running(request: Request) -> Response:
+        del request
+        return Response(ids=tuple(runner.running_ids()), about={"is_loading": runner.is_loading})
+
+    return {"queue-retry": retry, "queue-remove": remove, "queue-running": running}
+
+
+class ControlProtocol(Protocol):
+    """One caller."""
+
+    def __init__(self, reactor: Any, commands: Commands, left: "Callable[[ControlProtocol], None]") -> None:
+        self._reactor = reactor
+        self._timer: IDelayedCall | None = None
+        self._commands = commands
+        self._left = left
+        self._buffer = b""
+        self._is_busy = False
+
+    def connectionMade(self) -> None:
+        """See `Protocol`."""
+        self._timer = self._reactor.callLater(_LIFETIME_S, self._close)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        self._buffer += data
+        self._next()
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008 - Twisted's signature
+        """See `Protocol`."""
+        del reason
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._buffer = b""
+        self._left(self)
+
+    def _next(self) -> None:
+        if self._is_busy:
+            if len(self._buffer) > MAX_LINE_OCTETS:
+                self._close()
+            return
+        line, newline, rest = self._buffer.partition(b"\n")
+        if len(line) > MAX_LINE_OCTETS:
+            self._say(Response(error=f"a request has at most {MAX_LINE_OCTETS} octets"))
+            self._close()
+            return
+        if not newline:
+            return
+        self._buffer = rest
+        self._is_busy = True
+        done = Deferred.fromCoroutine(self._answer(line))
+        done.addErrback(self._failed).addCallback(self._say).addCallback(self._ready)
+
+    async def _answer(self, line: bytes) -> Response:
+        try:
+            request = decode_request(line)
+        except ValueError as error:
+            return Response(error=str(error))
+        command = self._commands.get(request.command)
+        if command is None:
+            return Response(error="this server does not know that command")
+        return await command(request)
+
+    def _failed(self, failure: Failure) -> Response:
+        _log.failure("a control command did not succeed", failure=failure)
+        return Response(error="unexpected trouble in the server; its log has the details")
+
+    def _say(self, response: Response) -> None:
+        if self.transport is not None and self.connected:
+            self.transport.write(encode_response(response))
+
+    def _ready(self, _: object) -> None:
+        self._is_busy = False
+        if self.connected:
+            self._next()
+
+    def _close(self) -> None:
+        self._buffer = b""
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+class ControlFactory(Factory):
+    """Builds a protocol for each caller, up to a bound."""
+
+    noisy = False
+
+    def __init__(self, reactor: Any, commands: Commands) -> None:
+        self._reactor = reactor
+        self._commands = commands
+        self._open: set[ControlProtocol] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> ControlProtocol | None:
+        """See `Factory`."""
+        del addr
+        if len(self._open) >= _MAX_CONNECTIONS:
+            return None
+        protocol = ControlProtocol(self._reactor, self._commands, self._open.discard)
+        protocol.factory = self
+        self._open.add(protocol)
+        return protocol
+
+
+class ControlServer:
+    """Listens on the socket of one state folder, whose lock the caller holds."""
+
+    def __init__(self, reactor: Any, state: Path, commands: Commands) -> None:
+        # Any: IReactorUNIX and IReactorTime in one have no name.
+        self._reactor = reactor
+        self._state = state
+        self._factory = ControlFactory(reactor, commands)
+        self._port: IListeningPort | None = None
+
+    def start(self) -> None:
+        """Listen, in place of a socket that a killed server left.
+
+        Raises `ValueError` for a path that no socket can have, `twisted.internet.error.CannotListenError`.
+        """
+        path = socket_path(self._state)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        self._port = self._reactor.listenUNIX(str(path), self._factory, mode=0o600)
+
+    async def stop(self) -> None:
+        """Stop listening; the socket file goes with it."""
+        port, self._port = self._port, None
+        if port is not None:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
