@@ -85,9 +85,16 @@ class Session(Protocol):
     def lost(self, reason: str) -> None:
         """The connection is gone."""
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody has logged in."""
+
 
 class Membership(Protocol):
-    """What the listener wants to know of a conversation (see `admission`)."""
+    """What the list of those who are connected wants to know (see `admission`)."""
+
+    def entered(self, conversation: "Conversation") -> None:
+        """The connection is there."""
 
     def left(self, conversation: "Conversation") -> None:
         """The connection is gone."""
@@ -100,12 +107,12 @@ class Conversation(TwistedProtocol):
     Not to be used by several connections. Everything happens in the reactor thread, nothing blocks.
     """
 
-    service = ""
     # Twisted's ITransport says less than every transport here can: producers, TLS, abort.
     transport: Any
 
     def __init__(
         self,
+        service: str,
         machine: Machine,
         session: Session,
         peer: Peer,
@@ -117,6 +124,7 @@ class Conversation(TwistedProtocol):
         *,
         is_implicit_tls: bool,
     ) -> None:
+        self.service = service
         self.peer = peer
         self._machine = machine
         self._session = session
@@ -134,6 +142,7 @@ class Conversation(TwistedProtocol):
         self._is_reading_paused = False
         self._is_closing = False
         self._is_gone = False
+        self._is_aborted = False
         self._is_shutting_down = False
         self._unread = 0
         self._out: list[bytes] = []
@@ -179,6 +188,7 @@ class Conversation(TwistedProtocol):
             # Without it a small reply waits for the client's delayed acknowledgment (peers: POP3 at 23 messages/s).
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        self._membership.entered(self)
         self._phase_began = self._last_octets_at = self._clock.monotonic()
         self._arm(min(self._timeouts.command_s, self._timeouts.content_s, RATE_PERIOD_S))
         if not self._is_shaking_hands:
@@ -317,10 +327,11 @@ class Conversation(TwistedProtocol):
             self._close()
 
     def _flush(self) -> None:
-        if self._out and not self._is_gone:
+        if self._out and not self._is_gone and not self._is_aborted:
             octets = b"".join(self._out) if len(self._out) > 1 else self._out[0]
             self._out.clear()
-            self.transport.write(octets)
+            if octets:
+                self.transport.write(octets)
 
     def _do_then(self) -> None:
         then, self._then = self._then, Then.CONTINUE
@@ -374,6 +385,16 @@ class Conversation(TwistedProtocol):
         """Whether nothing of value is under way: it waits for a command, or has not said a word yet."""
         return not (self._is_busy or self._is_closing or self._is_in_content())
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody has logged in; strangers go first when connections run short."""
+        return self._session.is_stranger
+
+    @property
+    def last_heard_at(self) -> float:
+        """When the last octets came, in monotonic seconds."""
+        return self._last_octets_at
+
     def shut_down(self) -> None:
         """The server stops: an answer that is being worked out is finished, everything else ends now with 421."""
         self._is_shutting_down = True
@@ -390,7 +411,8 @@ class Conversation(TwistedProtocol):
 
     def abort(self) -> None:
         """Drop the connection now."""
-        if not self._is_gone:
+        if not self._is_gone and not self._is_aborted:
+            self._is_aborted = True
             self.transport.abortConnection()
 
     def _say_farewell(self, why: TimedOut | None) -> None:
@@ -410,8 +432,8 @@ class Conversation(TwistedProtocol):
         self._phase_began = self._clock.monotonic()
         self.transport.unregisterProducer()
         if self._is_shaking_hands:
-            self.transport.abortConnection()
-        else:
+            self.abort()
+        elif not self._is_aborted:
             self.transport.loseConnection()
             self._arm(CLOSE_GRACE_S)
 

@@ -93,6 +93,11 @@ class Pop3Session:
         self._errors = 0
         self._is_lost = False
 
+    @property
+    def is_stranger(self) -> bool:
+        """True while nobody has logged in; strangers go first when it gets crowded."""
+        return self._transaction is None
+
     # --- the connection -----------------------------------------------------------------------------------------------
 
     async def greet(self) -> Answer[Pop3Reply]:

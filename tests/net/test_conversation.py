@@ -49,6 +49,7 @@ class ToySession:
     def __init__(self):
         self.answers = {}
         self.lost_because = None
+        self.is_stranger = True
         self.asked = []
 
     async def greet(self):
@@ -75,8 +76,6 @@ class ToySession:
 
 
 class ToyConversation(Conversation):
-    service = "toy"
-
     def _greet(self):
         self._answer(self._session.greet(), self.encode)
 
@@ -151,14 +150,18 @@ def line():
 
 
 def connect(timeouts=None, tls=None, implicit=False):
-    clock, transport, log, left = FakeClock(), Transport(), [], []
+    clock, transport, log, left, entered = FakeClock(), Transport(), [], [], []
     machine, session = ToyMachine(), ToySession()
 
     class Members:
+        def entered(self, conversation):
+            entered.append(conversation)
+
         def left(self, conversation):
             left.append(conversation)
 
     conversation = ToyConversation(
+        "toy",
         machine,
         session,
         peer_from("192.0.2.1", 4711),
@@ -170,6 +173,7 @@ def connect(timeouts=None, tls=None, implicit=False):
         is_implicit_tls=implicit,
     )
     conversation.makeConnection(transport)
+    assert entered == [conversation]
     made = Line(conversation, transport, clock, machine, session, log, left)
     if not implicit:
         assert made.heard() == b"hello\n"

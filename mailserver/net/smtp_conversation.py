@@ -1,0 +1,67 @@
+"""One SMTP connection, port 25 or submission: the machine and the session of SMTP on the driver of `conversation`."""
+
+from typing import assert_never
+
+from mailserver.mail import reply as replies
+from mailserver.mail.reply import Reply
+from mailserver.net.conversation import Conversation, TimedOut
+from mailserver.session.smtp_server import SmtpSession
+from mailserver.wire.smtp_events import Content
+from mailserver.wire.smtp_server import SmtpServer
+
+# Large contents are read in pieces of this size: fewer calls, fewer hand-overs to the disk (docs/performance.md).
+_LARGE_READ_OCTETS = 256 << 10
+
+
+class SmtpConversation(Conversation):
+    """Content goes to the session without an answer in between; everything else is one event, one reply."""
+
+    _machine: SmtpServer
+    _session: SmtpSession
+    _has_large_reads = False
+
+    def _greet(self) -> None:
+        self._answer(self._session.greet(), self._machine.greet)
+
+    def _next(self) -> bool:
+        event = self._machine.next_event()
+        if event is None:
+            return False
+        if isinstance(event, Content):
+            self._take(event)
+        else:
+            self._answer(self._session.answer(event), self._machine.reply)
+        return True
+
+    def _take(self, content: Content) -> None:
+        waiting = self._session.content(content)
+        if not self._has_large_reads and self._machine.content_octets > _LARGE_READ_OCTETS:
+            self._has_large_reads = True
+            # Twisted's TCP transport reads this much at a time; other transports do not look at it.
+            self.transport.bufferSize = _LARGE_READ_OCTETS
+        if waiting is not None:
+            self._wait_for(waiting)
+
+    def _farewell(self, why: TimedOut | None) -> bytes:
+        return self._last_reply(why).encode()
+
+    def _last_reply(self, why: TimedOut | None) -> Reply:
+        match why:
+            case None:
+                return self._session.shutting_down()
+            case TimedOut.COMMAND | TimedOut.HANDSHAKE | TimedOut.WRITE:
+                return self._session.command_timed_out()
+            case TimedOut.SILENCE | TimedOut.CONTENT:
+                return self._session.content_timed_out()
+            case TimedOut.RATE:
+                return self._session.content_too_slow()
+        assert_never(why)
+
+    def _broken(self) -> bytes:
+        return replies.INTERNAL_ERROR.encode()
+
+    def _is_in_content(self) -> bool:
+        return self._machine.is_in_content
+
+    def _content_octets(self) -> int:
+        return self._machine.content_octets
