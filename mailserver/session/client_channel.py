@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from mailserver.mail.outcome import Stage
 from mailserver.mail.reply import Reply, printable
-from mailserver.ports import Clock, ConnectionFailed, Stream
+from mailserver.ports import Clock, ConnectionFailed, Stream, TlsFailed
 from mailserver.wire.smtp_replies import ReplyFault, ReplyParser
 
 T = TypeVar("T")
@@ -127,9 +127,11 @@ class ClientChannel:
         timer = self._clock.call_later(timeout_s, give_up)
         try:
             return await awaitable
-        except ConnectionFailed as failed:
+        except (ConnectionFailed, TlsFailed) as failed:
             if is_late:
-                raise Gone(f"no progress within {timeout_s:.0f} s while waiting for {what}") from failed
+                raise Gone(f"no progress within {timeout_s:g} s while waiting for {what}") from failed
+            if isinstance(failed, TlsFailed):
+                raise
             raise Gone(f"the connection broke while waiting for {what}: {failed}") from failed
         finally:
             timer.cancel()

@@ -194,7 +194,7 @@ class LargeBody:
         self._is_at_end = False
 
     async def next_piece(self) -> bytes:
-        """The next octets for the wire, `b""` at the end. Raises `StorageTrouble` or `Overloaded`, then drop the line."""
+        """The next octets for the wire, `b""` at the end. Raises `StorageTrouble` or `Overloaded`: then hang up."""
         while not self._is_at_end:
             stored = b"" if self._encoder.is_complete else await self._content.next_piece()
             if not stored:

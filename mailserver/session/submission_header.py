@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from mailserver.mail import reply as replies
 from mailserver.mail.address import Mailbox
 from mailserver.mail.address_list import mailboxes_in
-from mailserver.mail.headers import count_fields, fields
+from mailserver.mail.headers import fields
 from mailserver.mail.ids import QueueId
 from mailserver.mail.reply import Reply
 from mailserver.policy.senders import may_send_as, sending_addresses
@@ -40,20 +40,20 @@ def completed(section: bytes, *, sender: Mailbox, queue_id: QueueId, hostname: s
     A missing From is added (it is `sender`, which the login proved to own) and not refused: scripts and devices that
     pipe two lines into a mail program send none, and every sendmail has always added it for them.
     """
+    names = {field.name for field in fields(section)}
     added: list[str] = []
-    if not count_fields(section, b"from"):
+    if b"from" not in names:
         added.append(f"From: <{sender}>\r\n")
-    if not count_fields(section, b"date"):
+    if b"date" not in names:
         added.append(f"Date: {format_datetime(datetime.fromtimestamp(now, UTC))}\r\n")
-    if not count_fields(section, b"message-id"):
+    if b"message-id" not in names:
         added.append(f"Message-ID: <{queue_id}@{hostname}>\r\n")
-    return "".join(added).encode("utf-8") + _without_bcc(section)
+    kept = _without_bcc(section) if b"bcc" in names else section
+    return "".join(added).encode("utf-8") + kept
 
 
 def _without_bcc(section: bytes) -> bytes:
     """RFC 5322 3.6.3: whom Bcc names must not be told to the others."""
-    if not count_fields(section, b"bcc") and b"bcc" not in section.lower():
-        return section
     out: list[bytes] = []
     place = 0
     for field in fields(section):

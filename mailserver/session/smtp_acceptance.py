@@ -1,0 +1,229 @@
+"""From a transaction and the beginning of its content to an `Acceptance`: header checks, trace fields, copies. Pure.
+
+Only the header section is looked at (RFC 5322 2.2); the body passes by. The content itself is not changed, but for what
+RFC 6409 8 lets a submission server add, and for the empty line without which a content that has no header would be
+read as one behind our trace fields.
+
+Decisions: Return-Path fields that a content brings are left alone (RFC 5321 4.4 lets us remove them; ours stands above
+them and wins, and removing would break what POP3 returns octet for octet). The address of a submitting client stays in
+Received, as 4.4 wants it: it is what finds a misused login.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from mailserver.mail import reply as replies
+from mailserver.mail.address import Mailbox
+from mailserver.mail.envelope import Envelope, Notify, OriginalRecipient, Recipient
+from mailserver.mail.headers import count_fields, fields, first_value, header_end
+from mailserver.mail.ids import QueueId
+from mailserver.mail.peer import Peer
+from mailserver.mail.reply import Reply
+from mailserver.mail.trace import local_trace, protocol_name, received_field
+from mailserver.policy.routing import Here, Route
+from mailserver.ports import Acceptance, Account, Directory, LocalCopy, MakeSuccessReport, TlsDetails
+from mailserver.session.submission_header import completed, from_refusal
+
+# Contents up to this size are held in memory whole; of larger ones this much was seen when they are prepared.
+LARGE_OCTETS = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a message comes in."""
+
+    hostname: str
+    peer: Peer
+    hello: str = ""
+    is_extended: bool = False
+    tls: TlsDetails | None = None
+    account: Account | None = None
+
+    @property
+    def login(self) -> str:
+        """Who submits; empty for nobody."""
+        return "" if self.account is None else str(self.account.mailbox)
+
+    def protocol(self, envelope: Envelope) -> str:
+        """The name in Received."""
+        return protocol_name(
+            is_extended=self.is_extended,
+            is_tls=self.tls is not None,
+            is_authenticated=self.account is not None,
+            smtputf8=envelope.smtputf8,
+        )
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One envelope on its way: the accepted recipients, and where each goes. `arrival` is what was so at MAIL."""
+
+    envelope: Envelope
+    arrival: Arrival
+    # By the mailbox as it was written: other servers may tell upper from lower case in a local-part.
+    routes: dict[Mailbox, tuple[Recipient, Route]] = field(default_factory=dict)
+
+    @property
+    def recipients(self) -> tuple[Recipient, ...]:
+        """The accepted recipients in order, each once."""
+        return tuple(recipient for recipient, _ in self.routes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What can be committed. `content` takes the place of the octets that were prepared."""
+
+    acceptance: Acceptance
+    content: bytes
+    message_id: str
+    looped: tuple[Mailbox, ...]  # mailboxes that had this message before and do not get it again
+
+
+class Preparation:
+    """Makes acceptances; holds what does not change from message to message."""
+
+    def __init__(self, directory: Directory, make_success_report: MakeSuccessReport, *, max_hops: int) -> None:
+        self._directory = directory
+        self._make_success_report = make_success_report
+        self._max_hops = max_hops
+
+    def prepare(self, transaction: Transaction, content: bytes, queue_id: QueueId, now: float) -> Prepared | Reply:
+        """Check the header at the start of `content`, which may be only the first part of a large one.
+
+        An authenticated client's message is a submission, on every port.
+        """
+        arrival = transaction.arrival
+        end = header_end(content)
+        section = content[:end]
+        if count_fields(section, b"received") > self._max_hops:
+            return replies.TOO_MANY_HOPS
+        if arrival.account is not None:
+            refusal = self._submission_refusal(section, content, arrival.account)
+            if refusal is not None:
+                return refusal
+        local, looped = _without_loops(local_copies(transaction), section)
+        remote = remote_recipients(transaction)
+        if not local and not remote:
+            return replies.DELIVERED_HERE_BEFORE
+        section, content = _completed(transaction, section, content, queue_id, now)
+        acceptance = Acceptance(
+            queue_id=queue_id,
+            received_at=now,
+            envelope=transaction.envelope.with_recipients(transaction.recipients),
+            received=_received(transaction, queue_id, now),
+            local=local,
+            remote=remote,
+            source=_source(transaction),
+        )
+        return Prepared(
+            self._with_report(acceptance, section),
+            content,
+            first_value(section, b"message-id").decode("utf-8", "replace"),
+            looped,
+        )
+
+    def _submission_refusal(self, section: bytes, content: bytes, account: Account) -> Reply | None:
+        # The header of a large content must end in the part we hold, or fields further on would pass unseen.
+        if len(content) > LARGE_OCTETS and len(section) >= content.rfind(b"\r\n") + 2 and b"\r\n\r\n" not in content:
+            return replies.HEADER_TOO_BIG
+        return from_refusal(section, account, self._directory)
+
+    def _with_report(self, acceptance: Acceptance, section: bytes) -> Acceptance:
+        """RFC 3461 6.2: a recipient that asked for it is told about final delivery here."""
+        asking = tuple(
+            recipient for copy in acceptance.local for recipient in copy.recipients if recipient.wants(Notify.SUCCESS)
+        )
+        if not asking:
+            return acceptance
+        report = self._make_success_report(acceptance, tuple(dict.fromkeys(asking)), section)
+        return acceptance if report is None else replace(acceptance, reports=(report,))
+
+
+def local_copies(transaction: Transaction) -> tuple[LocalCopy, ...]:
+    """One copy for each mailbox here, however many recipients lead to it."""
+    found: dict[str, tuple[Mailbox, list[Recipient]]] = {}
+    for recipient, route in transaction.routes.values():
+        if isinstance(route, Here):
+            for mailbox in route.mailboxes:
+                found.setdefault(mailbox.folded, (mailbox, []))[1].append(recipient)
+    reverse_path = transaction.envelope.reverse_path
+    return tuple(
+        LocalCopy(mailbox, tuple(recipients), local_trace(reverse_path, mailbox))
+        for mailbox, recipients in found.values()
+    )
+
+
+def remote_recipients(transaction: Transaction) -> tuple[Recipient, ...]:
+    """Who goes to the queue: recipients of other domains, and the outside addresses of aliases, each once."""
+    found: dict[Mailbox, Recipient] = {}
+    for recipient, route in transaction.routes.values():
+        if not isinstance(route, Here):
+            found.setdefault(recipient.mailbox, recipient)
+            continue
+        for outside in route.outside:
+            found.setdefault(outside, _behind_alias(recipient, outside))
+    return tuple(found.values())
+
+
+def _behind_alias(recipient: Recipient, outside: Mailbox) -> Recipient:
+    """RFC 3461 5.2.7: the request for reports goes on with the address that the sender knows."""
+    kind = "rfc822" if recipient.mailbox.is_ascii else "utf-8"
+    orcpt = recipient.orcpt or OriginalRecipient(kind, str(recipient.mailbox))
+    return Recipient(outside, recipient.notify, orcpt)
+
+
+def _without_loops(copies: tuple[LocalCopy, ...], section: bytes) -> tuple[tuple[LocalCopy, ...], tuple[Mailbox, ...]]:
+    """Leave out mailboxes that are named in a Delivered-To already: the message came back through a forwarder."""
+    if not count_fields(section, b"delivered-to"):
+        return copies, ()
+    seen = frozenset(_delivered_to(section))
+    looped = tuple(copy.mailbox for copy in copies if copy.mailbox.folded in seen)
+    return tuple(copy for copy in copies if copy.mailbox.folded not in seen), looped
+
+
+def _delivered_to(section: bytes) -> Iterator[str]:
+    for one in fields(section):
+        if one.name == b"delivered-to":
+            yield one.value.decode("utf-8", "replace").strip("<> ").lower()
+
+
+def _completed(
+    transaction: Transaction, section: bytes, content: bytes, queue_id: QueueId, now: float
+) -> tuple[bytes, bytes]:
+    """Header section and content as they are stored."""
+    arrival = transaction.arrival
+    if not section and content and not content.startswith(b"\r\n"):
+        content = b"\r\n" + content  # the empty line between our fields and a body
+    if arrival.account is None:
+        return section, content
+    header = completed(
+        section,
+        sender=transaction.envelope.reverse_path or arrival.account.mailbox,
+        queue_id=queue_id,
+        hostname=arrival.hostname,
+        now=now,
+    )
+    return header, header + content[len(section) :]
+
+
+def _received(transaction: Transaction, queue_id: QueueId, now: float) -> bytes:
+    arrival = transaction.arrival
+    tls = "" if arrival.tls is None else f"{arrival.tls.version} {arrival.tls.cipher}"
+    only = next(iter(transaction.routes.values()))[0].mailbox if len(transaction.routes) == 1 else None
+    return received_field(
+        hello=arrival.hello,
+        peer=arrival.peer,
+        hostname=arrival.hostname,
+        protocol=arrival.protocol(transaction.envelope),
+        tls=tls,
+        queue_id=queue_id,
+        recipient=only,
+        now=now,
+    )
+
+
+def _source(transaction: Transaction) -> str:
+    """For `queue show`: how the message came."""
+    arrival = transaction.arrival
+    login = f" {arrival.login}" if arrival.account is not None else ""
+    return f"[{arrival.peer}]{login} {arrival.protocol(transaction.envelope)}"

@@ -1,0 +1,153 @@
+"""The content of one message on its way to disk, and what is told about it.
+
+Up to `LARGE_OCTETS` it is held in memory and committed with others in a group. Beyond that it is prepared from its
+beginning and streams to a file; what only shows at the end (a bare newline, a NUL, its length) then discards the file.
+"""
+
+from collections.abc import Awaitable, Iterable, Set
+
+from twisted.logger import Logger
+
+from mailserver.mail import reply as replies
+from mailserver.mail.envelope import Recipient, path_text
+from mailserver.mail.reply import Reply
+from mailserver.maillog import Accepted, Filed, Queued, Refused, Trouble
+from mailserver.ports import Acceptance, ContentWriter, Overloaded, StorageFull, StorageTrouble
+from mailserver.ports import Filed as Committed
+from mailserver.session.smtp_acceptance import LARGE_OCTETS, Arrival, Preparation, Prepared, Transaction
+from mailserver.session.smtp_profile import SmtpDoors
+from mailserver.wire.data import ContentFault
+
+_MAX_PIECES = 1024
+
+_log = Logger()
+
+_FAULT_REPLIES = {
+    ContentFault.TOO_LONG: replies.MESSAGE_TOO_BIG,
+    ContentFault.BARE_NEWLINE: replies.BARE_NEWLINE_IN_CONTENT,
+    ContentFault.NUL: replies.NUL_IN_CONTENT,
+}
+
+
+class MessageIntake:
+    """One message at a time; `forget` between two, which also discards what was written of an unfinished one."""
+
+    def __init__(self, preparation: Preparation, doors: SmtpDoors) -> None:
+        self._preparation = preparation
+        self._doors = doors
+        self._pieces: list[bytes] = []
+        self._octets = 0
+        self._refusal: Reply | None = None
+        self._prepared: Prepared | None = None
+        self._writer: ContentWriter | None = None
+
+    def forget(self) -> None:
+        """Begin anew. A commit that is under way goes on; nothing else is left behind."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.discard()
+        self._pieces.clear()
+        self._octets = 0
+        self._refusal = None
+        self._prepared = None
+
+    def refusal(self, faults: Set[ContentFault]) -> Reply | None:
+        """What is wrong with the content as far as it came; None when nothing is."""
+        found = next((reply for fault, reply in _FAULT_REPLIES.items() if fault in faults), None)
+        return found or self._refusal
+
+    def take(self, transaction: Transaction, piece: bytes) -> Awaitable[None] | None:
+        """The next piece. An awaitable means: wait before the next one."""
+        if self._writer is not None:
+            return self._writer.write(piece)
+        if self._refusal is not None:
+            return None
+        self._pieces.append(piece)
+        self._octets += len(piece)
+        if self._octets > LARGE_OCTETS:
+            return self._begin_large(transaction)
+        if len(self._pieces) >= _MAX_PIECES:
+            # A client that sends octet by octet must not cost a Python object for each.
+            self._pieces = [b"".join(self._pieces)]
+        return None
+
+    def _begin_large(self, transaction: Transaction) -> Awaitable[None] | None:
+        prepared = self._prepare(transaction)
+        if isinstance(prepared, Reply):
+            self._refusal = prepared
+            return None
+        try:
+            writer = self._doors.committer.open(prepared.acceptance)
+        except (StorageFull, StorageTrouble, Overloaded) as trouble:
+            self._refusal = self._told_trouble(prepared.acceptance, trouble)
+            return None
+        self._prepared = prepared
+        self._writer = writer
+        return writer.write(prepared.content)
+
+    def _prepare(self, transaction: Transaction) -> Prepared | Reply:
+        content = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        now = self._doors.clock.now()
+        return self._preparation.prepare(transaction, content, self._doors.new_queue_id(), now)
+
+    async def finish(self, transaction: Transaction, size_octets: int, faults: Set[ContentFault]) -> Reply:
+        """The end of the content: a 250 when everything is on disk, else why not. Nothing is left behind then."""
+        refused = self.refusal(faults)
+        if refused is not None:
+            return refused
+        prepared = self._prepared or self._prepare(transaction)
+        if isinstance(prepared, Reply):
+            return prepared
+        writer, self._writer = self._writer, None  # from here on it is not discarded, whatever the client does
+        acceptance = prepared.acceptance
+        try:
+            if writer is None:
+                committed = await self._doors.committer.commit(acceptance, prepared.content)
+            else:
+                committed = await writer.commit()
+        except (StorageFull, StorageTrouble, Overloaded) as trouble:
+            return self._told_trouble(acceptance, trouble)
+        except Exception as trouble:  # noqa: BLE001 - unknown trouble is temporary (promise 3), and is told with its traceback
+            _log.failure("message {queue_id} could not be committed", queue_id=acceptance.queue_id)
+            return self._told_trouble(acceptance, trouble)
+        self._tell(prepared, committed, transaction.arrival, size_octets)
+        return replies.message_accepted(acceptance.queue_id)
+
+    def _told_trouble(self, acceptance: Acceptance, trouble: Exception) -> Reply:
+        is_full = isinstance(trouble, StorageFull)
+        what = "the disk is full" if is_full else "a message could not be stored"
+        reason = str(trouble) or type(trouble).__name__
+        self._doors.log(Trouble(acceptance.queue_id, what, reason, "refused for now; the sender tries again"))
+        return replies.DISK_NEARLY_FULL if is_full else replies.TEMPORARY_TROUBLE
+
+    def _tell(self, prepared: Prepared, committed: Committed, arrival: Arrival, size_octets: int) -> None:
+        """The log's lines about a message that is on disk."""
+        log, acceptance = self._doors.log, prepared.acceptance
+        queue_id, envelope = acceptance.queue_id, acceptance.envelope
+        peer, sender = str(arrival.peer), path_text(envelope.reverse_path)
+        log(
+            Accepted(
+                queue_id,
+                peer,
+                sender,
+                _addresses(envelope.recipients),
+                size_octets,
+                arrival.protocol(envelope),
+                arrival.login,
+                "" if arrival.tls is None else f"{arrival.tls.version}/{arrival.tls.cipher}",
+                prepared.message_id,
+            )
+        )
+        for copy in committed.filed:
+            log(Filed(queue_id, str(copy.mailbox), ",".join(_addresses(copy.recipients))))
+        if acceptance.remote:
+            log(Queued(queue_id, _addresses(acceptance.remote)))
+        for copy, reason in committed.spooled:
+            log(Queued(queue_id, _addresses(copy.recipients), reason))
+        for mailbox in prepared.looped:
+            log(Refused(queue_id, peer, "DATA", str(replies.DELIVERED_HERE_BEFORE), str(mailbox), sender))
+
+
+def _addresses(recipients: Iterable[Recipient]) -> tuple[str, ...]:
+    return tuple(str(recipient.mailbox) for recipient in recipients)

@@ -1,0 +1,74 @@
+"""AUTH in an SMTP session: whether it may be tried, what becomes of it, and how guesses are slowed (RFC 4954)."""
+
+from mailserver.config.schema import AuthWithoutTls
+from mailserver.mail import reply as replies
+from mailserver.mail.peer import Peer
+from mailserver.mail.reply import Reply
+from mailserver.maillog import LoginRefused, LoginSucceeded
+from mailserver.ports import Account, Overloaded, TlsDetails
+from mailserver.session.smtp_profile import Profile, SmtpDoors, SmtpSettings
+from mailserver.wire.sasl import Claim, Mechanism
+
+
+class Login:
+    """Who the client of one session is. `account` is None until it has proved it."""
+
+    def __init__(self, profile: Profile, peer: Peer, settings: SmtpSettings, doors: SmtpDoors) -> None:
+        self._profile = profile
+        self._peer = peer
+        self._settings = settings
+        self._doors = doors
+        self._failures = 0
+        self._account: Account | None = None
+
+    def account(self) -> Account | None:
+        """The account as it is now; None also when it was removed or disabled since the login."""
+        if self._account is not None:
+            now = self._doors.directory.account(self._account.mailbox)
+            self._account = now if now is not None and now.is_enabled else None
+        return self._account
+
+    def forget(self) -> None:
+        """TLS begins (RFC 3207 4.2)."""
+        self._account = None
+
+    def refusal(self, tls: TlsDetails | None) -> Reply | None:
+        """None when AUTH may be used now."""
+        if not self._profile.offers_auth:
+            return replies.AUTH_NOT_OFFERED
+        if tls is not None or self._may_go_without_tls():
+            return None
+        return replies.AUTH_NEEDS_TLS
+
+    def _may_go_without_tls(self) -> bool:
+        allowed = self._settings.auth_without_tls
+        return allowed is AuthWithoutTls.ALWAYS or (allowed is AuthWithoutTls.LOOPBACK and self._peer.is_loopback)
+
+    async def attempt(self, mechanism: Mechanism, claim: Claim, tls: str) -> Reply:
+        """Check a claim: 235, 535, 454, or 421 when this session has failed too often.
+
+        The wait for guessers comes first, so that hanging up early teaches them nothing; an unknown login and a wrong
+        password take the same path and get the same text.
+        """
+        doors = self._doors
+        delay_s = doors.guesses.delay_s(self._peer, doors.clock.monotonic())
+        if delay_s > 0:
+            await doors.clock.sleep(delay_s)
+        if claim.acts_for_another:
+            return self._failed(mechanism, claim, replies.AUTH_FOR_ANOTHER, "acts for another")
+        try:
+            account = await doors.credentials.verify(claim.login, claim.password)
+        except Overloaded:
+            return replies.AUTH_OVERLOADED
+        if account is None:
+            return self._failed(mechanism, claim, replies.AUTH_FAILED, "wrong login or password")
+        self._account = account
+        name = str(account.mailbox)
+        doors.log(LoginSucceeded(str(self._peer), self._profile.name, name, mechanism.value, tls))
+        return replies.AUTH_OK
+
+    def _failed(self, mechanism: Mechanism, claim: Claim, reply: Reply, reason: str) -> Reply:
+        self._failures += 1
+        self._doors.guesses.failed(self._peer, self._doors.clock.monotonic())
+        self._doors.log(LoginRefused(str(self._peer), self._profile.name, claim.login, mechanism.value, reason))
+        return replies.AUTH_TOO_OFTEN if self._failures >= self._doors.guesses.max_failures else reply

@@ -1,0 +1,325 @@
+"""One SMTP session as a conversation: an event of the machine in, a reply out, through rules and doors.
+
+No octets and no transport. The driver asks `greet` once and `answer` for every event that wants a reply, hands content
+to `content`, and tells `tls_started` and `lost`. An exception out of `answer` is our fault: the driver says
+`INTERNAL_ERROR`, closes, and calls `lost`, which leaves nothing behind.
+"""
+
+from collections.abc import Awaitable
+from typing import assert_never
+
+from mailserver.mail import reply as replies
+from mailserver.mail.envelope import Envelope, path_text
+from mailserver.mail.peer import Peer
+from mailserver.mail.reply import Reply
+from mailserver.maillog import Refused
+from mailserver.policy.relaying import Standing, refusal
+from mailserver.policy.routing import find_route
+from mailserver.policy.senders import may_send_as, sending_addresses
+from mailserver.ports import Account, Answer, Then, TlsDetails
+from mailserver.session.smtp_acceptance import Arrival, Preparation, Transaction
+from mailserver.session.smtp_intake import MessageIntake
+from mailserver.session.smtp_login import Login
+from mailserver.session.smtp_profile import Profile, SmtpDoors, SmtpSettings
+from mailserver.wire.sasl import Challenge, Claim, SaslFault, encode_challenge
+from mailserver.wire.smtp_events import (
+    Auth,
+    Content,
+    Data,
+    EndOfChunk,
+    EndOfContent,
+    Faulted,
+    Hello,
+    Help,
+    InjectedOctets,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Reset,
+    SmtpEvent,
+    StartTls,
+    Verify,
+)
+from mailserver.wire.smtp_server import SmtpServer
+
+_CONTINUE = Then.CONTINUE
+
+
+class SmtpSession:
+    """One client on port 25, 587 or 465. `machine` is the wire machine that belongs to it; the driver feeds that."""
+
+    def __init__(self, profile: Profile, peer: Peer, settings: SmtpSettings, doors: SmtpDoors) -> None:
+        self.machine = SmtpServer(max_content_octets=settings.max_message_octets, is_tls=profile.is_implicit_tls)
+        self._profile = profile
+        self._peer = peer
+        self._settings = settings
+        self._doors = doors
+        self._login = Login(profile, peer, settings, doors)
+        preparation = Preparation(doors.directory, doors.make_success_report, max_hops=settings.max_hops)
+        self._intake = MessageIntake(preparation, doors)
+        self._hello: Hello | None = None
+        self._tls: TlsDetails | None = None
+        self._transaction: Transaction | None = None
+        self._errors = 0
+        self._commands = 0
+        self._offer_auth()
+
+    @property
+    def is_stranger(self) -> bool:
+        """True while nobody has logged in; strangers go first when it gets crowded."""
+        return self._login.account() is None
+
+    # --- for the driver -----------------------------------------------------------------------------------------------
+
+    async def greet(self) -> Answer[Reply]:
+        """The banner."""
+        return Answer(replies.banner(self._settings.hostname))
+
+    async def answer(self, event: SmtpEvent) -> Answer[Reply]:
+        """The reply to one event, and what follows it. Not for `Content`."""
+        self._commands += 1
+        if self._commands > self._settings.max_commands and not isinstance(event, EndOfContent | EndOfChunk):
+            return Answer(replies.TOO_MANY_COMMANDS, Then.CLOSE)
+        transaction = self._transaction
+        answer = await self._answered(event)
+        if answer.reply.code < 400:
+            return answer
+        reply = answer.reply
+        self._log_refusal(event, transaction, reply)
+        if reply.is_permanent:
+            self._errors += 1
+            if self._errors > self._settings.max_errors:
+                reply = replies.TOO_MANY_ERRORS
+        # RFC 5321 3.8: 421 is the word before we close.
+        return Answer(reply, Then.CLOSE if reply.code == 421 else answer.then)
+
+    def content(self, piece: Content) -> Awaitable[None] | None:
+        """A piece of content. An awaitable means: read nothing more before it is done."""
+        assert self._transaction is not None, "content outside of a transaction"
+        return self._intake.take(self._transaction, piece.octets)
+
+    def tls_started(self, details: TlsDetails) -> None:
+        """The handshake is done; what was said in clear is forgotten (RFC 3207 4.2)."""
+        self._tls = details
+        self._hello = None
+        self._login.forget()
+        self._forget_transaction()
+        self._offer_auth()
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone; what has not been committed is forgotten."""
+        del reason  # the driver has logged it
+        self._forget_transaction()
+
+    def command_timed_out(self) -> Reply:
+        """No command came in time."""
+        return replies.COMMAND_TIMED_OUT
+
+    def content_timed_out(self) -> Reply:
+        """Content stopped coming, or took too long as a whole."""
+        return replies.CONTENT_TIMED_OUT
+
+    def content_too_slow(self) -> Reply:
+        """Content comes below the floor on the rate."""
+        return replies.CONTENT_TOO_SLOW
+
+    def shutting_down(self) -> Reply:
+        """The server stops."""
+        return replies.SHUTTING_DOWN
+
+    # --- one method for each thing a client can do --------------------------------------------------------------------
+
+    async def _answered(self, event: SmtpEvent) -> Answer[Reply]:
+        match event:
+            case Rcpt():
+                return Answer(self._rcpt(event))
+            case Mail(envelope):
+                return Answer(self._mail(envelope))
+            case Data():
+                return Answer(replies.SEND_CONTENT)
+            case EndOfContent():
+                return Answer(await self._end_of_content(event))
+            case EndOfChunk():
+                return Answer(self._end_of_chunk(event))
+            case Auth():
+                return Answer(await self._auth(event))
+            case Faulted(_, reply, must_close):
+                return Answer(reply, Then.CLOSE if must_close else _CONTINUE)
+            case StartTls():
+                return self._starttls()
+            case InjectedOctets():
+                return Answer(replies.STARTTLS_INJECTION, Then.CLOSE)
+            case Quit():
+                self._forget_transaction()
+                return Answer(replies.GOODBYE, Then.CLOSE)
+            case Hello() | Reset() | Noop() | Verify() | Help():
+                return Answer(self._simple(event))
+            case Content():
+                raise AssertionError("content wants no reply")
+        assert_never(event)
+
+    def _simple(self, event: Hello | Reset | Noop | Verify | Help) -> Reply:
+        match event:
+            case Hello():
+                self._forget_transaction()
+                self._hello = event
+                keywords = self._keywords() if event.is_extended else ()
+                return replies.hello_ok(self._settings.hostname, *keywords)
+            case Reset():
+                self._forget_transaction()
+                return replies.RESET_OK
+            case Noop():
+                return replies.NOOP_OK
+            case Verify():
+                return replies.VERIFY_NOTHING
+            case Help():
+                return replies.HELP
+        assert_never(event)
+
+    def _keywords(self) -> tuple[str, ...]:
+        """What EHLO lists: each is true in this session, at this moment."""
+        settings = self._settings
+        keywords = [
+            "PIPELINING",
+            f"SIZE {settings.max_message_octets}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "DSN",
+            "CHUNKING",
+            f"LIMITS RCPTMAX={settings.max_recipients}",
+        ]
+        if self._profile.offers_starttls and self._tls is None:
+            keywords.append("STARTTLS")
+        if self._login.refusal(self._tls) is None and self._login.account() is None:
+            keywords.append("AUTH PLAIN LOGIN")
+        return (*keywords, "HELP")
+
+    def _mail(self, envelope: Envelope) -> Reply:
+        account = self._login.account()
+        if self._profile.requires_auth and account is None:
+            return replies.AUTH_REQUIRED if self._login.refusal(self._tls) is None else replies.TLS_REQUIRED
+        declared = envelope.size_octets or 0
+        if declared > self._settings.max_message_octets:
+            return replies.MESSAGE_TOO_BIG
+        if not self._doors.committer.has_room(declared):
+            return replies.DISK_NEARLY_FULL
+        sender = envelope.reverse_path
+        directory = self._doors.directory
+        # The null reverse-path is everybody's: receipts and answers of machines are sent with it (RFC 5321 4.5.5).
+        if account is not None and sender is not None and not may_send_as(account, sender, directory):
+            return replies.sender_not_yours(sending_addresses(account, directory))
+        self._transaction = Transaction(envelope, self._arrival(account))
+        return replies.SENDER_OK
+
+    def _rcpt(self, event: Rcpt) -> Reply:
+        transaction = self._transaction
+        assert transaction is not None, "RCPT outside of a transaction"
+        recipient = event.recipient
+        if recipient.mailbox in transaction.routes:
+            return replies.RECIPIENT_OK
+        route = find_route(recipient.mailbox, self._doors.directory)
+        refused = refusal(self._standing(transaction), route)
+        if refused is not None:
+            return refused
+        if len(transaction.routes) >= self._settings.max_recipients:
+            return replies.TOO_MANY_RECIPIENTS
+        transaction.routes[recipient.mailbox] = (recipient, route)
+        return replies.RECIPIENT_OK
+
+    def _standing(self, transaction: Transaction) -> Standing:
+        if transaction.arrival.account is not None:
+            return Standing.AUTHENTICATED
+        is_trusted = self._peer.is_in(self._settings.trusted_networks)
+        return Standing.TRUSTED_NETWORK if is_trusted else Standing.STRANGER
+
+    def _end_of_chunk(self, event: EndOfChunk) -> Reply:
+        refused = self._intake.refusal(event.faults)
+        if refused is None:
+            return replies.chunk_accepted(event.chunk_octets)
+        self._forget_transaction()
+        return refused
+
+    async def _end_of_content(self, event: EndOfContent) -> Reply:
+        transaction = self._transaction
+        assert transaction is not None, "content outside of a transaction"
+        reply = await self._intake.finish(transaction, event.size_octets, event.faults)
+        self._forget_transaction()
+        if reply.is_positive:
+            self._errors = self._commands = 0
+        return reply
+
+    def _starttls(self) -> Answer[Reply]:
+        if not self._profile.offers_starttls:
+            return Answer(replies.STARTTLS_NOT_OFFERED)
+        return Answer(replies.STARTTLS_GO, Then.START_TLS)
+
+    async def _auth(self, event: Auth) -> Reply:
+        refused = self._login.refusal(self._tls)
+        if refused is not None:
+            return refused
+        match event.step:
+            case Challenge(octets):
+                return replies.sasl_challenge(encode_challenge(octets))
+            case SaslFault(reason):
+                return replies.sasl_wrong(reason)
+            case Claim():
+                reply = await self._login.attempt(event.mechanism, event.step, _tls_text(self._tls))
+                if reply.is_positive:
+                    self.machine.repairs_bare_newlines = self._settings.repairs_bare_newlines
+                return reply
+        assert_never(event.step)
+
+    # --- what they share ----------------------------------------------------------------------------------------------
+
+    def _arrival(self, account: Account | None) -> Arrival:
+        hello = self._hello
+        return Arrival(
+            hostname=self._settings.hostname,
+            peer=self._peer,
+            hello="" if hello is None else hello.name,
+            is_extended=hello is not None and hello.is_extended,
+            tls=self._tls,
+            account=account,
+        )
+
+    def _offer_auth(self) -> None:
+        """Keep the machine in step with what EHLO says."""
+        self.machine.offers_auth = self._login.refusal(self._tls) is None
+        self.machine.repairs_bare_newlines = False
+
+    def _forget_transaction(self) -> None:
+        self._transaction = None
+        self._intake.forget()
+
+    def _log_refusal(self, event: SmtpEvent, transaction: Transaction | None, reply: Reply) -> None:
+        """Note the reply, before it may become a 421 for too many errors. Logins have lines of their own."""
+        if isinstance(event, Auth):
+            return
+        envelope = event.envelope if isinstance(event, Mail) else transaction and transaction.envelope
+        self._doors.log(
+            Refused(
+                "",
+                str(self._peer),
+                _command(event),
+                str(reply),
+                str(event.recipient.mailbox) if isinstance(event, Rcpt) else "",
+                path_text(envelope.reverse_path) if envelope else "",
+            )
+        )
+
+
+def _command(event: SmtpEvent) -> str:
+    """The verb, for the log."""
+    if isinstance(event, Faulted):
+        return event.verb
+    if isinstance(event, EndOfContent):
+        return "BDAT" if event.is_chunked else "DATA"
+    return {EndOfChunk: "BDAT", StartTls: "STARTTLS", InjectedOctets: "STARTTLS", Hello: "EHLO"}.get(
+        type(event), type(event).__name__.upper()
+    )
+
+
+def _tls_text(tls: TlsDetails | None) -> str:
+    return "" if tls is None else f"{tls.version}/{tls.cipher}"
