@@ -70,3 +70,15 @@ def count_fields(section: bytes, name: bytes) -> int:
     """How many fields of this lower-case name there are; loop detection counts `received` (RFC 5321 6.3)."""
     lowered = b"\r\n" + section.lower()
     return lowered.count(b"\r\n" + name + b":")
+
+
+def first_value(section: bytes, name: bytes) -> bytes:
+    """The value of the first field of this lower-case name, unfolded; empty when there is none.
+
+    Quicker than `fields` for one field: nothing is looked at but the place where it stands.
+    """
+    start = (b"\r\n" + section.lower()).find(b"\r\n" + name + b":")
+    if start < 0:
+        return b""
+    found = next(fields(section[start:]), None)
+    return b"" if found is None else found.value
