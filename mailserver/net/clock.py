@@ -48,3 +48,12 @@ class ReactorClock:
         done: Deferred[None] = Deferred(lambda _: timer.cancel())
         timer = self.call_later(delay_s, lambda: done.callback(None))
         return done
+
+
+def use_monotonic_time(reactor: IReactorTime) -> None:
+    """Let the reactor's timers run on monotonic time; to be called before any is set.
+
+    Twisted counts them in wall time. When somebody sets the clock an hour ahead, every deadline of every connection
+    would pass at once; an hour back, and nothing would ever time out.
+    """
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]

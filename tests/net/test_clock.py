@@ -98,3 +98,25 @@ def test_a_negative_delay_is_now():
     ReactorClock(reactor).call_later(-1, lambda: seen.append(1))
     reactor.advance(0)
     assert seen == [1]
+
+
+def test_timers_of_the_reactor_do_not_follow_the_wall_clock(monkeypatch):
+    from twisted.internet.selectreactor import SelectReactor
+
+    from mailserver.net.clock import use_monotonic_time
+
+    moment = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: moment[0])
+    reactor = SelectReactor()
+    try:
+        use_monotonic_time(reactor)
+        seen = []
+        reactor.callLater(10, lambda: seen.append("late"))
+        monkeypatch.setattr(time, "time", lambda: 9e9)
+        reactor.runUntilCurrent()
+        assert seen == []
+        moment[0] += 11
+        reactor.runUntilCurrent()
+        assert seen == ["late"]
+    finally:
+        reactor.removeAll()

@@ -1,0 +1,66 @@
+# make run            the server in practice mode, on this machine only
+# make test           all tests that need nothing but Python
+# make check          formatter, linter, types, import contract
+# make test-peers     tests against other programs (tests/peers/fetch_peers.sh gets them)
+# make test-packaging the plugin is found however the package was installed
+# make bench          benchmarks
+# make soak           kill -9 under load, many times
+# make clean          removes the virtual environment and caches, never mail or state
+#
+# Another Python: make run PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   ?= .venv
+CONFIG ?= etc/mailserver.toml
+BIN    := $(VENV)/bin
+
+.PHONY: run test check test-peers test-packaging bench soak clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.installed
+	$(BIN)/twistd -n --pidfile= mailserver --config $(CONFIG)
+
+test: $(VENV)/.installed-test
+	$(BIN)/pytest
+
+check: $(VENV)/.installed-check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-peers: $(VENV)/.installed-test
+	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/peers
+
+test-packaging: $(VENV)/.installed-check
+	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/packaging
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m bench
+
+soak: $(VENV)/.installed-test
+	MAILSERVER_KILLS=200 $(BIN)/pytest -s tests/integration/test_kill.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache
+
+# The virtual environment is made when it is missing, and brought up to date when the dependencies change.
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "mailserver needs Python 3.11 or newer; name one with: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv module is missing. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-check: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,check]'
+	@touch $@

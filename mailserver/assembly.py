@@ -1,0 +1,198 @@
+"""The doors plugged together: who is given what. Nothing here decides anything, and nothing is started.
+
+Made in `MailServer.startService`: after twistd's fork and as the final user, because file names hold the process id and
+threads do not survive a fork.
+"""
+
+from random import SystemRandom
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailserver.config import Config, Listener
+from mailserver.destinations import Destinations
+from mailserver.foundation import Foundation
+from mailserver.frontdesk import FrontDesk, login_guesses
+from mailserver.mail.dns import IpAddress
+from mailserver.mail.envelope import Recipient
+from mailserver.mail.ids import QueueIds
+from mailserver.maillog import Sink
+from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
+from mailserver.net.control import ControlServer, queue_commands
+from mailserver.net.dialer import TcpDialer
+from mailserver.net.listener_text import check_listener
+from mailserver.net.resolver import CachingResolver
+from mailserver.net.services import Starter
+from mailserver.ports import Acceptance, Blocking, Clock, Conversation, NextHop, Report, Stream
+from mailserver.relay.attempt import MxTransmitter, Outward
+from mailserver.relay.bounce import Reporter, Subject, make_report
+from mailserver.relay.doors import RelayDoors, RelaySettings
+from mailserver.relay.dsn_fields import Action, RecipientReport
+from mailserver.relay.mx import MxRules
+from mailserver.relay.runner import RelayRunner
+from mailserver.relay.schedule import Schedule
+from mailserver.session.pop3_server import Pop3Doors
+from mailserver.session.smtp_client import SmtpClientSession
+from mailserver.session.smtp_profile import SmtpDoors
+from mailserver.store.commit import CommitWriter
+from mailserver.store.files import Files
+from mailserver.store.logins import Logins
+from mailserver.store.maildir import Maildirs, sweep
+from mailserver.store.maildir_names import host_part
+from mailserver.store.maildrops import MaildirMaildrops
+from mailserver.store.spool import Spool
+from mailserver.store.spool_format import SpoolPaths
+
+# What the queue may take of the time in which the process has to stop.
+QUEUE_STOP_S = 5.0
+
+_log = Logger(namespace="mailserver")
+
+
+class Assembly:
+    """Everything of one running server but its listeners."""
+
+    def __init__(
+        self, config: Config, reactor: Any, clock: Clock, blocking: Blocking, foundation: Foundation, log: Sink
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._log = log
+        self._host = host_part(config.hostname)
+        self.blocking = blocking
+        self.directory = foundation.accounts
+        self.tls = foundation.tls
+        self.new_queue_id = QueueIds(clock.now)
+        files = Files()
+        self._maildirs = Maildirs(files, config.storage.maildirs, self._host, clock.now)
+        self._files = files
+        self.spool = Spool(SpoolPaths(config.storage.state), files)
+        self.credentials = Logins(foundation.accounts, blocking, clock, log)
+        self.maildrops = MaildirMaildrops(blocking, files, self._maildirs.folder, log)
+        self.find_destination = Destinations(config, foundation.accounts, foundation.smarthost)
+        self.reporter = Reporter(config.hostname, config.postmaster)
+        self.transmitter = self._transmitter(reactor)
+        self.runner = self._runner()
+        self.committer = GroupCommitter(
+            CommitWriter(files, self._maildirs, self.spool.paths),
+            self.runner.added,
+            blocking,
+            clock,
+            reactor.callFromThread,
+            (config.storage.maildirs, config.storage.state),
+            config.storage.min_free,
+        )
+        self.control = ControlServer(reactor, config.storage.state, queue_commands(self.runner))
+        self.front_desk = self._front_desk(reactor)
+
+    def _front_desk(self, reactor: Any) -> FrontDesk:
+        guesses = login_guesses(self._config)
+        smtp = SmtpDoors(
+            directory=self.directory,
+            credentials=self.credentials,
+            committer=self.committer,
+            clock=self._clock,
+            new_queue_id=self.new_queue_id,
+            log=self._log,
+            guesses=guesses,
+            make_success_report=self._success_report,
+        )
+        pop3 = Pop3Doors(
+            credentials=self.credentials,
+            maildrops=self.maildrops,
+            clock=self._clock,
+            guesses=guesses,
+            log=self._log,
+        )
+        return FrontDesk(self._config, reactor, self._clock, self.tls, smtp, pop3, self._log)
+
+    def _success_report(
+        self, acceptance: Acceptance, recipients: tuple[Recipient, ...], section: bytes
+    ) -> Report | None:
+        """`MakeSuccessReport`: their copies are filed with the same 250 as this report (RFC 3461 4.1)."""
+        if acceptance.envelope.reverse_path is None:
+            return None
+        subject = Subject(acceptance.queue_id, acceptance.envelope, acceptance.received_at, section, is_whole=False)
+        reports = tuple(
+            RecipientReport(one, Action.DELIVERED, "2.1.5", last_attempt=acceptance.received_at) for one in recipients
+        )
+        return make_report(self.reporter, self.new_queue_id(), subject, reports, acceptance.received_at)
+
+    def _transmitter(self, reactor: Any) -> MxTransmitter:
+        relay = self._config.relay
+        rules = MxRules(
+            own_names=frozenset({self._config.hostname}),
+            own_addresses=frozenset(self._own_addresses()),
+            allow_private=relay.allow_private,
+            family=relay.address_family,
+        )
+        return MxTransmitter(
+            Outward(relay.helo, relay.port, rules),
+            resolver=CachingResolver(reactor, self._clock, self._config.dns.servers),
+            dialer=TcpDialer(reactor, source_address=relay.source_address, source_address6=relay.source_address6),
+            converse=self._converse,
+            blocking=self.blocking,
+            clock=self._clock,
+            rng=SystemRandom(),
+            sink=self._log,
+        )
+
+    def _converse(self, stream: Stream, next_hop: NextHop) -> Conversation:
+        return SmtpClientSession(stream, next_hop, clock=self._clock)
+
+    def _own_addresses(self) -> list[IpAddress]:
+        """Addresses that the configuration listens on for other servers by name; `::` and the like say nothing."""
+        found = []
+        for text in self._config.listen.smtp:
+            listener = check_listener(text)
+            if not isinstance(listener, Listener) or listener.address is None:
+                continue
+            if not listener.address.is_unspecified and listener.port == self._config.relay.port:
+                found.append(listener.address)
+        return found
+
+    def _runner(self) -> RelayRunner:
+        relay = self._config.relay
+        doors = RelayDoors(
+            clock=self._clock,
+            blocking=self.blocking,
+            spool=self.spool,
+            transmitter=self.transmitter,
+            mailboxes=QueuedMailboxWriter(self._files, self._maildirs, self.blocking),
+            find_destination=self.find_destination,
+            new_queue_id=self.new_queue_id,
+            random=SystemRandom(),
+            sink=self._log,
+            tell_failure=_tell_failure,
+        )
+        schedule = Schedule(relay.retry, relay.expire_after, relay.delay_notice_after)
+        return RelayRunner(doors, RelaySettings(schedule, self.reporter, relay.max_per_destination))
+
+    # --- start and stop -----------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Clean up what a crash left half-done (blocking): list and clean `tmp`, nothing more."""
+        self._files.make_folders(str(self._config.storage.maildirs))
+        self.spool.prepare()
+        sweep(self._config.storage.maildirs, self._host, self._clock.now())
+
+    def services(self) -> list[IService]:
+        """What has to be started and stopped, in the order of starting."""
+        return [
+            Starter("committer", self.committer.start, self.committer.stop),
+            Starter("transmitter", None, self.transmitter.close),
+            Starter("queue", self._start_queue, lambda: self.runner.stop(QUEUE_STOP_S)),
+            Starter("control", self.control.start, self.control.stop),
+        ]
+
+    def _start_queue(self) -> None:
+        self.runner.start()
+        loading = Deferred.fromCoroutine(self.runner.load())
+        loading.addErrback(lambda failure: _log.failure("reading the queue broke", failure=failure))
+
+
+def _tell_failure(what: str, error: BaseException) -> None:
+    _log.failure("{what} broke", failure=Failure(error), what=what)

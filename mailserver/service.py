@@ -1,0 +1,170 @@
+"""The running server as a tree of services: what starts when, and what stops when.
+
+    MailServer            started in this order, stopped in reverse, one after the other
+      hangup              SIGHUP: accounts, aliases and certificates are read again
+      state lock          one server for each state folder
+      lanes               threads for blocking work
+      recovery            what a crash left half-done is cleaned up; nothing is accepted before
+      committer           the way to disk for everything accepted
+      queue               what could not be delivered yet; it is read in slices while mail flows already
+      control             the command line's way to the queue
+      accounts            looked at each second
+      farewell            at the stop, 421 to those who are connected
+      listeners           connections are accepted from here on
+
+The doors are plugged together in `assembly`. Everything that may fail by the operator's mistake was done before, in
+`foundation`; what fails here is a fault of ours or of the machine, and has a traceback.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from mailserver.assembly import Assembly
+from mailserver.config import Config
+from mailserver.foundation import Foundation
+from mailserver.maillog import Reloaded, ReloadRefused, Sink, Started, Stopping
+from mailserver.net.blocking import BlockingLanes
+from mailserver.net.clock import ReactorClock
+from mailserver.net.listeners import BoundListener, ListenerService
+from mailserver.net.logsink import LogSink
+from mailserver.net.services import Farewell, HangupService, OrderedService, Poll, Starter
+from mailserver.net.tls import CertificateTrouble
+from mailserver.ports import Lane
+from mailserver.store.account_tables import AccountsError
+
+# SIGTERM to exit, at most (design section 5); whoever stops us waits not much longer. The parts have less.
+STOP_LIMIT_S = 10.0
+FAREWELL_S = 5.0
+# `account passwd` counts within a second.
+ACCOUNTS_POLL_S = 0.5
+
+_log = Logger(namespace="mail")
+
+
+def listeners_of(config: Config) -> Iterator[tuple[str, str]]:
+    """Every `(service, listener string)` of the configuration, in the order in which they are shown."""
+    for service in ("smtp", "submission", "submissions", "pop3", "pop3s"):
+        for text in getattr(config.listen, service):
+            yield service, text
+
+
+def build_service(
+    config: Config,
+    reactor: Any,
+    foundation: Foundation,
+    listeners: Sequence[BoundListener],
+    *,
+    log: Sink | None = None,
+    files_of_root: Callable[[], None] | None = None,
+    takes_hangup: bool = True,
+) -> "MailServer":
+    """The whole server, not started. It holds the foundation's lock and the bound sockets from now on.
+
+    `files_of_root` is called while the process may still be root. `takes_hangup` is for the main thread of a process.
+    """
+    return MailServer(config, reactor, foundation, listeners, log or LogSink(), files_of_root, takes_hangup)
+
+
+class MailServer(OrderedService):
+    """See the module. `assembly` is there from the start on."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        foundation: Foundation,
+        listeners: Sequence[BoundListener],
+        log: Sink,
+        files_of_root: Callable[[], None] | None,
+        takes_hangup: bool,
+    ) -> None:
+        super().__init__(ReactorClock(reactor), STOP_LIMIT_S)
+        self.setName("mailserver")  # type: ignore[no-untyped-call]
+        self.assembly: Assembly | None = None
+        self._config = config
+        self._reactor = reactor
+        self._foundation = foundation
+        self._bound = listeners
+        self._log = log
+        self._files_of_root = files_of_root
+        self._takes_hangup = takes_hangup
+
+    def privilegedStartService(self) -> None:
+        """Still as root, if root started us."""
+        if self._files_of_root is not None:
+            self._files_of_root()
+
+    def startService(self) -> None:
+        """Build and start everything; connections are accepted when this returns.
+
+        The rooms are built only now, after twistd's fork and as the final user: file names hold the process id, and
+        threads do not survive a fork.
+        """
+        for text in (*self._config.warnings, *self._foundation.accounts.tables.warnings):
+            _log.warn("{text}", text=text)
+        lanes = BlockingLanes(self._reactor)
+        self.assembly = assembly = Assembly(
+            self._config, self._reactor, self._clock, lanes, self._foundation, self._log
+        )
+        serving = MultiService()
+        serving.setName("listeners")
+        for bound in self._bound:
+            ListenerService(bound, assembly.front_desk.factory(bound)).setServiceParent(serving)  # type: ignore[no-untyped-call]
+        children = [
+            *([HangupService(self._reactor, self.reload)] if self._takes_hangup else []),
+            Starter("state lock", self._foundation.lock.tell, self._foundation.lock.release),
+            Starter("lanes", None, lanes.close),
+            Starter("recovery", assembly.recover),
+            *assembly.services(),
+            Poll("accounts", self._clock, ACCOUNTS_POLL_S, self._look_at_accounts),
+            Farewell(assembly.front_desk.guest_lists, self._clock, FAREWELL_S),
+            serving,
+        ]
+        for child in children:
+            child.setServiceParent(self)
+        super().startService()  # type: ignore[no-untyped-call]
+        for warning in self._foundation.tls.facts.warnings(self._config.hostname, self._clock.now()):
+            _log.warn("[tls] {warning}", warning=warning)
+        self._log(Started(self._config.hostname, tuple(listener.where for listener in serving)))
+
+    def stopService(self) -> "Deferred[None]":
+        """Stop accepting, finish commits, 421 to the rest; at most `STOP_LIMIT_S`."""
+        if not self.running:
+            return Deferred.fromCoroutine(_nothing())
+        self._log(Stopping(sum(len(guests) for guests in self.assembly.front_desk.guest_lists) if self.assembly else 0))
+        return super().stopService()
+
+    # --- reload -------------------------------------------------------------------------------------------------------
+
+    def reload(self) -> "Deferred[None]":
+        """Read accounts, aliases and certificates again; what cannot be used leaves the old in force, and says so."""
+        return Deferred.fromCoroutine(self._reload())
+
+    async def _reload(self) -> None:
+        await self._reload_one("accounts", self._foundation.accounts.reload, always_tell=True)
+        await self._reload_one("certificate", self._foundation.tls.load, always_tell=True)
+
+    async def _look_at_accounts(self) -> None:
+        if self._foundation.accounts.has_changed():
+            await self._reload_one("accounts", self._foundation.accounts.reload, always_tell=False)
+
+    async def _reload_one(self, what: str, call: Callable[[], object], *, always_tell: bool) -> None:
+        assert self.assembly is not None
+        try:
+            has_changed = await self.assembly.blocking.run(Lane.GENERAL, call)
+        except (AccountsError, CertificateTrouble) as trouble:
+            self._log(ReloadRefused(what, "; ".join(str(trouble).splitlines())))
+            return
+        if has_changed or always_tell:
+            self._log(Reloaded(what))
+        if what == "accounts" and has_changed:
+            for text in self._foundation.accounts.tables.warnings:
+                _log.warn("{text}", text=text)
+
+
+async def _nothing() -> None:
+    return None
