@@ -34,6 +34,8 @@ class ConfigError(Exception):
 
 def shown(value: object) -> str:
     """A TOML value as its owner wrote it, as far as that can be known; cut when long, no controls."""
+    if isinstance(value, str):
+        return f'"{_cut(printable(value))}"'
     return _cut(_toml(value))
 
 

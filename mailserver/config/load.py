@@ -45,11 +45,14 @@ def load_config(path: Path | str | None = None, check_listener: ListenerCheck | 
     except RecursionError:
         raise ConfigError([f"{path}: not valid TOML: brackets are nested too deeply"]) from None
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100 - resolve() would follow a linked file to another folder
-    config, errors = structure(table, base)
-    if config is not None:
-        config = _completed(config, path, base)
-        errors = broken_rules(config, check_listener)
-    if config is None or errors:
+    config, wrong_keys = structure(table, base)
+    config = _completed(config, path, base)
+    errors = [wrong.text for wrong in wrong_keys]
+    for broken in broken_rules(config, check_listener):
+        # What a wrong key has to do with others cannot be known until it is right.
+        if not any(wrong.key in broken for wrong in wrong_keys):
+            errors.append(broken)
+    if errors:
         raise ConfigError([f"{path}: {error}" for error in errors])
     return attrs.evolve(config, warnings=tuple(f"{path}: {text}" for text in unwise(config, check_listener)))
 

@@ -161,7 +161,7 @@ def _relay(config: Config) -> Iterator[str]:
     if _says_password_in_clear(relay):
         yield (
             'relay.smarthost_tls: "none": must be "starttls" or "tls": a password is sent without TLS only to a '
-            f"loopback host, and {relay.smarthost} is none"
+            f"loopback host, which {relay.smarthost} is not"
         )
 
 

@@ -132,7 +132,7 @@ class Auth:
 class Relay:
     """Mail on its way out. `helo` is never empty in a loaded configuration: it has become the host name."""
 
-    smarthost: Annotated[HostPort | None, values.optional_host_port] = None
+    smarthost: Annotated[HostPort | None, values.smarthost] = None
     smarthost_tls: Annotated[SmarthostTls, choice(SmarthostTls)] = SmarthostTls.STARTTLS
     smarthost_ca_file: OptionalPath = None
     smarthost_username: Annotated[str, values.plain_text] = ""

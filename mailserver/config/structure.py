@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import attrs
+from attrs import frozen
 from cattrs import AttributeValidationNote, ClassValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -15,13 +16,45 @@ from mailserver.config.fault import Wrong, Wrongs, nearest, shown
 from mailserver.config.schema import DERIVED, REQUIRED, Config
 from mailserver.config.values import Rule
 
+# What stands in for a wrong value, so that the rules between keys can be tried on the rest.
+_STAND_INS: dict[str, object] = {
+    "hostname": "mail.invalid",
+    "domains": ["invalid"],
+    "postmaster": "postmaster@invalid",
+}
 
-def structure(table: dict[str, object], base: Path) -> tuple[Config | None, list[str]]:
-    """The configuration, or None and all errors as `key: value: what is allowed`. Paths are taken from `base`."""
+
+@frozen
+class WrongKey:
+    """One wrong key: its dotted name, and the whole text `key: value: what is allowed`."""
+
+    key: str
+    text: str
+
+
+def structure(table: dict[str, object], base: Path) -> tuple[Config, list[WrongKey]]:
+    """The configuration and all errors in it. Paths are taken from `base`.
+
+    With errors, the configuration is what remains when the wrong keys are left out.
+    """
+    converter = _converter(base)
     try:
-        return _converter(base).structure(table, Config), []
+        return converter.structure(table, Config), []
     except ClassValidationError as error:
-        return None, _texts(error, Config, table, "")
+        errors = _errors(error, Config, table, "")
+    return converter.structure(_without(table, errors), Config), errors
+
+
+def _without(table: dict[str, object], errors: list[WrongKey]) -> dict[str, object]:
+    rest = {key: dict(value) if isinstance(value, dict) else value for key, value in table.items()}
+    for error in errors:
+        outer, _, inner = error.key.partition(".")
+        part = rest.get(outer)
+        if inner and isinstance(part, dict):
+            part.pop(inner, None)
+        else:
+            rest.pop(outer, None)
+    return _STAND_INS | rest
 
 
 def key_names(cls: type) -> list[str]:
@@ -69,35 +102,44 @@ def _table_hook(cls: Any, converter: Converter) -> Any:
 # --- from the exception tree to our own text --------------------------------------------------------------------------
 
 
-def _texts(error: ClassValidationError, cls: type, table: dict[str, object], prefix: str) -> list[str]:
-    texts: list[str] = []
+def _errors(error: ClassValidationError, cls: type, table: dict[str, object], prefix: str) -> list[WrongKey]:
+    found: list[WrongKey] = []
     for part in error.exceptions:
         if isinstance(part, ForbiddenExtraKeysError):
-            texts += [_unknown_key(cls, table, prefix, key) for key in table if key in part.extra_fields]
+            found += [
+                WrongKey(prefix + key, _unknown_key(cls, table, prefix, key))
+                for key in table
+                if key in part.extra_fields
+            ]
             continue
         note = next(note for note in part.__notes__ if isinstance(note, AttributeValidationNote))
         key = prefix + note.name
         if isinstance(part, ClassValidationError):
             inner = table[note.name]
             assert isinstance(inner, dict)
-            texts += _texts(part, note.type, inner, key + ".")
+            found += _errors(part, note.type, inner, key + ".")
         elif isinstance(part, Wrongs):
-            texts += [f"{key}{where}: {shown(value)}: {wrong}" for where, value, wrong in part.parts]
+            found += [WrongKey(key, f"{key}{where}: {shown(value)}: {wrong}") for where, value, wrong in part.parts]
         elif isinstance(part, Wrong):
-            texts.append(f"{key}: {shown(table[note.name])}: {part}")
+            found.append(WrongKey(key, f"{key}: {shown(table[note.name])}: {part}"))
         elif isinstance(part, KeyError) and note.name not in table:
-            texts.append(f"{key}: missing: set {REQUIRED[note.name]}")
+            found.append(WrongKey(key, f"{key}: missing: set {REQUIRED[note.name]}"))
         else:
             raise part
-    return texts
+    return found
 
 
 def _unknown_key(cls: type, table: dict[str, object], prefix: str, key: str) -> str:
     """An unknown key is misspelled, or stands in the wrong table: all lines after a [table] belong to it."""
+    value = table[key]
     quoted = key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else shown(key)
-    lead = f"{prefix}{quoted}: {shown(table[key])}: "
+    if isinstance(value, dict):
+        guess = nearest(key, _homes())
+        return f"{prefix}{quoted}: there is no such table" + (f" (did you mean [{guess}]?)" if guess else "")
+    # Somebody's secret must not end in a log because its key is wrong.
+    lead = f"{prefix}{quoted}: {'(not shown)' if 'password' in key.lower() else shown(value)}: "
     homes = [home for home, names in _homes().items() if key in names]
-    if homes and not isinstance(table[key], dict):
+    if homes:
         return lead + f"there is no such key here; {_home_text(homes[0])}"
     guess = nearest(key, key_names(cls))
     return lead + "there is no such key" + (f" (did you mean {prefix}{guess}?)" if guess else "")

@@ -5,6 +5,7 @@ import tomllib
 
 from mailserver.mail.reply import printable
 
+_CURLY = re.compile("= *[\u2018-\u201f\u00ab\u00bb]")
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
 # What tomllib says -> what to tell; the first that fits. `{}` is what tomllib named, if it did.
 _WORDS: tuple[tuple[str, str], ...] = (
@@ -42,11 +43,14 @@ def syntax_error(error: tomllib.TOMLDecodeError, text: str) -> str:
     place = _PLACE.search(message)
     what = _in_our_words(_PLACE.sub("", message))
     if place is None or place[1] is None:
-        return f"at the end of the file: not valid TOML: {what}"
+        return "at the end of the file: not valid TOML: the last value, list or table is not finished"
     number = int(place[1])
     # Not splitlines(): that ends lines at more characters than TOML does.
     lines = text.split("\n")
     line = printable(lines[number - 1].strip()) if number <= len(lines) else ""
+    if _CURLY.search(line):
+        # What word processors and web pages make of quotes.
+        what += ', and those are straight: "'
     return f"line {number}, column {place[2]}: not valid TOML: {what}: {line[:80]}".removesuffix(": ")
 
 

@@ -89,13 +89,13 @@ def duration(*, may_be_zero: bool = False) -> Rule:
     def read(value: object, base: Path) -> float:
         del base
         if isinstance(value, int | float) and not isinstance(value, bool):
-            raise Wrong(_TIME_ALLOWED, did_you_mean=f'"{value}s"' if value > 0 else "")
+            raise Wrong(_TIME_ALLOWED, did_you_mean=f'"{value}s"' if value > 0 or (may_be_zero and value == 0) else "")
         found = _TIME.fullmatch(value.lower()) if isinstance(value, str) else None
         if not found:
             raise Wrong(_TIME_ALLOWED)
         seconds = float(found[1]) * _TIME_UNITS[found[2]]
         if seconds <= 0 and not may_be_zero:
-            raise Wrong("must be more than nothing")
+            raise Wrong("must be more than 0")
         if seconds > _MAX_SECONDS:
             raise Wrong("must be at most ten years")
         return seconds
@@ -116,7 +116,8 @@ def size(minimum: int = 0) -> Rule:
                 raise Wrong(_SIZE_ALLOWED)
             octets = int(float(found[1]) * _SIZE_UNITS[found[2]])
         if not minimum <= octets <= _MAX_OCTETS:
-            raise Wrong(f"must be at least {minimum} octets" if octets < minimum else "must be at most 1000000GB")
+            at_least = "1 octet" if minimum == 1 else f"{minimum} octets"
+            raise Wrong(f"must be at least {at_least}" if octets < minimum else "must be at most 1000000GB")
         return octets
 
     return Rule(read)
@@ -210,12 +211,16 @@ def _optional_path(value: object, base: Path) -> Path | None:
 
 def _host_port(value: object, base: Path) -> HostPort:
     del base
+    return _read_host_port(value, usual_port=25)
+
+
+def _read_host_port(value: object, usual_port: int) -> HostPort:
     written = text(value)
     allowed = 'must be a host and a port, such as "smtp.example.org:587", "192.0.2.7:25" or "[2001:db8::7]:25"'
     host, colon, port = written.rpartition(":")
     if not colon or _is_address(written):
         whole = f"[{written}]" if ":" in written else written
-        raise Wrong(allowed, did_you_mean=f'"{whole}:25"' if _is_host(written) else "")
+        raise Wrong(allowed, did_you_mean=f'"{whole}:{usual_port}"' if _is_host(written) else "")
     if not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or not 1 <= int(port) <= MAX_PORT:
         raise Wrong(f"{allowed}; a port is a number from 1 to {MAX_PORT}")
     if host.startswith("[") and host.endswith("]"):
@@ -232,8 +237,9 @@ def _host_port(value: object, base: Path) -> HostPort:
     return HostPort(name, int(port))
 
 
-def _optional_host_port(value: object, base: Path) -> HostPort | None:
-    return None if value == "" else _host_port(value, base)
+def _smarthost(value: object, base: Path) -> HostPort | None:
+    del base
+    return None if value == "" else _read_host_port(value, usual_port=587)
 
 
 def _is_host(written: str) -> bool:
@@ -367,8 +373,7 @@ optional_host_name = Rule(_optional_host_name)
 mailbox = Rule(_mailbox)
 path = Rule(_path)
 optional_path = Rule(_optional_path)
-host_port = Rule(_host_port)
-optional_host_port = Rule(_optional_host_port)
+smarthost = Rule(_smarthost)
 network = Rule(_network)
 name_server = Rule(_name_server)
 optional_ipv4 = Rule(_optional_ipv4)
