@@ -7,7 +7,6 @@ import click
 from mailserver.cli.context import CliContext, mailbox_argument
 from mailserver.cli.directory import change_accounts, load_accounts, require_local
 from mailserver.mail.address import Mailbox
-from mailserver.policy.routing import DanglingAlias, find_route
 from mailserver.store.accounts import AccountsFile
 from mailserver.store.accounts_edit import EntryExists, NoSuchEntry
 from mailserver.store.passwords import MAX_PASSWORD_OCTETS, Passwords, generate_password, weakness
@@ -103,9 +102,6 @@ def remove(context: CliContext, address: str) -> None:
     """Remove an account. Its mail stays where it is, and the folder is named."""
     mailbox = mailbox_argument(address)
     accounts = load_accounts(context)
-    existing = accounts.account(mailbox)
-    if existing is None:
-        _refuse_unknown(context, accounts, mailbox)
     with change_accounts(context) as document:
         try:
             document.remove_account(mailbox)
@@ -115,10 +111,9 @@ def remove(context: CliContext, address: str) -> None:
     folder = maildir_path(context.config.storage.maildirs, mailbox)
     if folder.exists():
         context.say(f"its mail is still in {folder}")
-    after = load_accounts(context)
-    for alias in accounts.reaches(existing):
-        if isinstance(find_route(alias, after), DanglingAlias):
-            context.warn(f"the alias {alias} reaches nobody any more")
+    for alias, targets in sorted(accounts.tables.aliases.items()):
+        if any(target.folded == mailbox.folded for target in targets):
+            context.warn(f"the alias {alias} still names it; `mailserver alias remove {alias} {mailbox}` mends that")
 
 
 @account.command("list")

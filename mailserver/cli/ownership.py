@@ -26,10 +26,10 @@ def become_owner(context: CliContext, config: Config) -> None:
                 f"(sudo -u {_name(status.st_uid)} mailserver ...)"
             )
         return
-    if not config.storage.state.exists():
+    if not config.storage.state.exists() and not config.accounts.file.exists():
         context.warn(
-            f"{config.storage.state} does not exist yet, so it is not known which user the server runs as; "
-            f"what is written now belongs to {_name(status.st_uid)}, like {place}"
+            f"{config.storage.state} does not exist yet, so it is not known which user the server will run as; "
+            f"{config.accounts.file} will belong to {_name(status.st_uid)}, like {place}"
         )
     if status.st_uid == 0:
         return

@@ -84,8 +84,9 @@ class AccountsDocument:
             self._document.add(tomlkit.nl())
 
     def octets(self) -> bytes:
-        """The file's new text."""
-        return tomlkit.dumps(self._document).encode("utf-8")
+        """The file's new text, which ends with a line end."""
+        text = tomlkit.dumps(self._document)
+        return (text if text.endswith("\n") else text + "\n").encode("utf-8")
 
     def has(self, mailbox: Mailbox) -> bool:
         """Whether there is an account with this address."""
