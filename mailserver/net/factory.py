@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, ILoggingContext
 from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
 
 from mailserver.mail.peer import Peer, peer_from
 from mailserver.maillog import Disconnected, Sink
@@ -18,6 +19,7 @@ from mailserver.ports import Clock
 _TOLD_EACH_S = 1.0
 
 
+@implementer(ILoggingContext)
 class ConversationFactory(Factory):
     """The factory of one listener. `make` builds the conversation of an admitted peer.
 
@@ -49,6 +51,10 @@ class ConversationFactory(Factory):
         self._log = log
         self._is_proxied = is_proxied
         self._told_at = float("-inf")
+
+    def logPrefix(self) -> str:
+        """What Twisted calls this listener in its own lines, such as `smtp starting on 25`."""
+        return self._service
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A conversation, or the protocol that says why not and closes."""
