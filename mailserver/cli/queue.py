@@ -1,0 +1,232 @@
+"""`mailserver queue`: what waits to be sent and why; try it again; take it out.
+
+Looking reads the files and needs neither the server nor a lock. Changing goes through the running server, or without
+one through the state lock (`queue_changes`).
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from mailserver.cli import queue_changes
+from mailserver.cli.context import CliContext, Refusal
+from mailserver.cli.queue_text import HEADINGS, as_object, page, rows, summary
+from mailserver.config.fault import Wrong
+from mailserver.config.values import duration
+from mailserver.mail.address import Mailbox, canonical_domain
+from mailserver.mail.headers import header_end
+from mailserver.mail.ids import is_queue_id
+from mailserver.mail.reply import printable
+from mailserver.store.spool import Spool, StoredMessage, Unreadable
+from mailserver.store.spool_format import RecipientState
+
+_HEADER_OCTETS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages are meant. Texts are parts of addresses, compared in lower case; None and empty mean any."""
+
+    sender: str = ""
+    recipient: str = ""
+    domain: str = ""
+    state: str | None = None
+    older_s: float | None = None
+    newer_s: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every message is meant."""
+        return self == Filter()
+
+    def takes(self, message: StoredMessage, now: float) -> bool:
+        """Whether this message is meant; about recipients, one that fits in all ways is enough."""
+        age_s = max(0.0, now - message.received_at)
+        if self.older_s is not None and age_s < self.older_s:
+            return False
+        if self.newer_s is not None and age_s > self.newer_s:
+            return False
+        sender = message.envelope.reverse_path
+        if self.sender and self.sender.lower() not in ("<>" if sender is None else str(sender).lower()):
+            return False
+        return any(
+            self.recipient.lower() in str(recipient.mailbox).lower()
+            and self.domain in ("", recipient.mailbox.domain)
+            and self.state in (None, one.state.value)
+            for recipient, one in zip(message.envelope.recipients, message.progress, strict=True)
+        )
+
+
+def _domain(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    del context, parameter
+    if value is None:
+        return ""
+    domain = canonical_domain(value)
+    if domain is None:
+        raise click.BadParameter("this is no domain")
+    return domain
+
+
+def _age(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    del context, parameter
+    if value is None:
+        return None
+    try:
+        read = duration().read(value, Path())
+    except Wrong as wrong:
+        raise click.BadParameter(str(wrong)) from None
+    assert isinstance(read, float)
+    return read
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that choose messages, the same everywhere."""
+    for option in (
+        click.option("--newer", "newer_s", metavar="TIME", callback=_age, help="Not older than this, such as 2h."),
+        click.option("--older", "older_s", metavar="TIME", callback=_age, help="At least as old as this, such as 1d."),
+        click.option(
+            "--state", type=click.Choice([state.value for state in RecipientState]), help="A recipient's state."
+        ),
+        click.option("--domain", metavar="DOMAIN", callback=_domain, help="A recipient is in this domain."),
+        click.option("--recipient", metavar="TEXT", default="", help="A recipient's address contains this."),
+        click.option(
+            "--sender", metavar="TEXT", default="", help="The sender's address contains this; <> is the null one."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def queue() -> None:
+    """What waits to be sent, and what to do about it."""
+
+
+@queue.command("list")
+@_filters
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects; times are seconds since the epoch.")
+@click.pass_obj
+def list_(context: CliContext, /, as_json: bool, **filters: str | float | None) -> None:
+    """The messages in the queue, oldest first, a line for each recipient."""
+    now = time.time()
+    running = queue_changes.running_ids(context)
+    found = _found(context, _filter(filters), now)
+    if as_json:
+        context.say_json([as_object(message, is_running=message.queue_id in running) for message in found])
+        return
+    messages = list(found)
+    table = [row for one in messages for row in rows(one, now, is_running=one.queue_id in running)]
+    if not sys.stdout.isatty():
+        context.say_table(HEADINGS, table)
+        return
+    if table:
+        context.say_table(HEADINGS, table)
+    context.say(summary(len(messages), sum(one.size_octets for one in messages)) if table else "the queue is empty")
+
+
+@queue.command()
+@click.argument("queue_id", metavar="ID")
+@click.option("--content", "with_content", is_flag=True, help="Print the message itself instead, octet by octet.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object.")
+@click.pass_obj
+def show(context: CliContext, /, queue_id: str, with_content: bool, as_json: bool) -> None:
+    """One message: envelope, attempts, what the other side said, next attempt, header."""
+    spool = queue_changes.open_spool(context)
+    message = _message(spool, queue_id)
+    try:
+        if with_content:
+            sys.stdout.buffer.write(spool.read_content(message.content, message.size_octets))
+            return
+        beginning = spool.read_content(message.content, _HEADER_OCTETS)
+    except OSError as error:
+        context.refuse(f"{message.content.path}: {error.strerror}")
+    header = beginning[: header_end(beginning)].decode("utf-8", "replace")
+    is_running = message.queue_id in queue_changes.running_ids(context)
+    if as_json:
+        context.say_json({**as_object(message, is_running=is_running), "header": header})
+        return
+    for line in page(message, time.time(), header, is_running=is_running):
+        context.say(printable(line))
+
+
+@queue.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every message.")
+@_filters
+@click.pass_obj
+def retry(context: CliContext, /, ids: tuple[str, ...], everything: bool, **filters: str | float | None) -> None:
+    """Try these messages now: by ID, by what they have in common, or all."""
+    chosen = _filter(filters)
+    wanted = _chosen(context, ids, everything, chosen)
+    domain = Mailbox("postmaster", chosen.domain) if chosen.domain else None
+    count = queue_changes.retry(context, wanted, domain)
+    context.say(f"{_messages(count)} will be tried now")
+
+
+@queue.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every message.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_filters
+@click.pass_obj
+def remove(
+    context: CliContext, /, ids: tuple[str, ...], everything: bool, yes: bool, **filters: str | float | None
+) -> None:
+    """Take these messages out of the queue for good. Nobody is told: no bounce is sent."""
+    wanted = _chosen(context, ids, everything, _filter(filters))
+    is_asked = len(wanted) > len(ids) and not yes and sys.stdin.isatty()
+    if is_asked and not click.confirm(f"Remove {_messages(len(wanted))} for good?", err=True):
+        context.refuse("nothing was removed")
+    count = queue_changes.remove(context, wanted)
+    context.say(f"{_messages(count)} removed")
+
+
+# --- choosing ---------------------------------------------------------------------------------------------------------
+
+
+def _filter(options: dict[str, str | float | None]) -> Filter:
+    return Filter(**options)  # type: ignore[arg-type]  # click gives each option its own type
+
+
+def _found(context: CliContext, chosen: Filter, now: float) -> Iterator[StoredMessage]:
+    """Messages that fit, oldest first; files that cannot be read are told and left."""
+    spool = queue_changes.open_spool(context)
+    try:
+        names = spool.ids()
+    except OSError as error:
+        context.refuse(f"{error.filename}: {error.strerror}")
+    for item in spool.load(names, may_set_aside=False):
+        if isinstance(item, Unreadable):
+            context.warn(f"{item.path} cannot be read: {item.reason}")
+        elif chosen.takes(item, now):
+            yield item
+
+
+def _chosen(context: CliContext, ids: tuple[str, ...], everything: bool, chosen: Filter) -> list[str]:
+    """The ids that are meant. Exactly one way of choosing; an id that is not there is refused."""
+    if sum((bool(ids), everything, not chosen.is_empty)) != 1:
+        raise click.UsageError("name message ids, or --all, or options that choose messages; one of the three")
+    if not ids:
+        return [message.queue_id for message in _found(context, chosen, time.time())]
+    spool = queue_changes.open_spool(context)
+    return [_message(spool, one).queue_id for one in dict.fromkeys(ids)]
+
+
+def _message(spool: Spool, text: str) -> StoredMessage:
+    queue_id = text.strip().upper()
+    if not is_queue_id(queue_id):
+        raise click.UsageError(f"{printable(text)} is not a queue id")
+    item = next(spool.load((queue_id,), may_set_aside=False), None)
+    if item is None:
+        raise Refusal(f"{queue_id} is not in the queue")
+    if isinstance(item, Unreadable):
+        raise Refusal(f"{item.path} cannot be read: {item.reason}")
+    return item
+
+
+def _messages(count: int) -> str:
+    return f"{count} message{'' if count == 1 else 's'}"

@@ -1,0 +1,205 @@
+"""`mailserver queue`, as an operator types it; with and without a server."""
+
+import json
+import time
+
+import pytest
+import pytest_twisted
+from click.testing import CliRunner
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+
+from mailserver.cli.main import main
+from mailserver.mail.envelope import Envelope, Recipient
+from mailserver.mail.ids import QueueIds
+from mailserver.mail.outcome import Stage
+from mailserver.mail.reply import Reply
+from mailserver.net.control import ControlServer
+from mailserver.ports import Report
+from mailserver.store.control_socket import Response
+from mailserver.store.files import Files
+from mailserver.store.spool import AddReport, Spool, WriteState
+from mailserver.store.spool_format import RecipientProgress, RecipientState, SpoolPaths
+from mailserver.store.state_lock import StateLock
+from tests.fakes.directory import box
+
+CONTENT = b"Subject: hello\r\nX: 1\r\n\r\nlook ma\r\n"
+
+
+class Desk:
+    """A configuration, a queue with three messages, and the command."""
+
+    def __init__(self, folder):
+        self.state = folder / "var"
+        self.config = folder / "mailserver.toml"
+        self.config.write_text(
+            'hostname = "mail.example.org"\ndomains = ["example.org"]\npostmaster = "alice@example.org"\n'
+            '[storage]\nmaildirs = "maildirs"\nstate = "var"\n'
+        )
+        self.spool = Spool(SpoolPaths(self.state), Files())
+        self.spool.prepare()
+        self.now = time.time()
+        make_id = QueueIds(time.time)
+        self.old = self.put(make_id(), "alice@example.org", ("bob@example.net", "eve@example.com"), 90_000)
+        self.new = self.put(make_id(), None, ("carol@example.net",), 60)
+        self.put(make_id(), "dora@example.org", ("fred@elsewhere.example",), 4000)
+        progress = (
+            RecipientProgress(
+                attempts=3,
+                next_attempt=self.now + 600,
+                last_attempt=self.now - 5,
+                reason="the server asked us to come back",
+                stage=Stage.RCPT,
+                reply=Reply(450, "4.7.1", ("greylisted", "come back")),
+                host="mx.example.net",
+            ),
+            RecipientProgress(state=RecipientState.DELIVERED, attempts=1),
+        )
+        assert self.spool.apply([WriteState(self.old, progress)]) == [None]
+
+    def put(self, queue_id, sender, recipients, age_s):
+        envelope = Envelope(sender and box(sender), tuple(Recipient(box(one)) for one in recipients))
+        assert self.spool.apply([AddReport(Report(queue_id, envelope, CONTENT), self.now - age_s)]) == [None]
+        return queue_id
+
+    def __call__(self, *words, code=0, stdin=None):
+        result = CliRunner().invoke(main, ["--config", str(self.config), "queue", *words], input=stdin)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.output if code == 0 else result.output + (result.stderr or "")
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_list_has_the_fixed_form(desk):
+    found = json.loads(desk("list", "--json"))
+    assert found[0]["id"] == desk.old
+    first = found[0]
+    assert (first["sender"], first["size"]) == ("alice@example.org", len(CONTENT))
+    assert first["received_at"] == pytest.approx(desk.now - 90_000, abs=0.01)
+    assert first["recipients"][0] == {
+        "address": "bob@example.net",
+        "state": "waiting",
+        "attempts": 3,
+        "next_attempt": pytest.approx(desk.now + 600, abs=0.01),
+        "last_attempt": pytest.approx(desk.now - 5, abs=0.01),
+        "last_reply": "450 4.7.1 greylisted come back",
+        "reason": "the server asked us to come back",
+        "host": "mx.example.net",
+    }
+    assert found[1]["sender"] == ""
+
+
+def test_list_in_a_pipe_has_a_row_for_each_recipient_in_columns(desk):
+    lines = [line.split("\t") for line in desk("list").splitlines()]
+    assert len(lines) == 4
+    assert lines[0][:8] == [desk.old, "25h", "33", "alice@example.org", "bob@example.net", "waiting", "3", "in 9m"]
+    assert lines[1][5] == "delivered"
+    assert lines[2][3] == "<>"
+
+
+@pytest.mark.parametrize(
+    ("options", "senders"),
+    [
+        (("--sender", "ALICE"), ["alice@example.org"]),
+        (("--sender", "<>"), [""]),
+        (("--recipient", "fred@"), ["dora@example.org"]),
+        (("--domain", "Example.NET"), ["alice@example.org", ""]),
+        (("--state", "delivered"), ["alice@example.org"]),
+        (("--older", "1d"), ["alice@example.org"]),
+        (("--newer", "10m"), [""]),
+        (("--domain", "example.net", "--older", "1h"), ["alice@example.org"]),
+        (("--domain", "nowhere.example"), []),
+    ],
+)
+def test_list_can_be_narrowed(desk, options, senders):
+    assert [one["sender"] for one in json.loads(desk("list", "--json", *options))] == senders
+
+
+def test_a_wrong_option_is_a_usage_error(desk):
+    desk("list", "--older", "soon", code=2)
+    desk("list", "--domain", "no domain", code=2)
+    desk("show", "../../etc/passwd", code=2)
+    desk("retry", code=2)
+    desk("retry", desk.old, "--all", code=2)
+
+
+def test_show_tells_everything_and_content_is_exact(desk):
+    text = desk("show", desk.old.lower())
+    for part in ("<alice@example.org>", "<bob@example.net>", "450 4.7.1 greylisted come back", "Subject: hello"):
+        assert part in text
+    assert "look ma" not in text
+    result = CliRunner().invoke(main, ["--config", str(desk.config), "queue", "show", desk.old, "--content"])
+    assert result.stdout_bytes == CONTENT
+    assert json.loads(desk("show", desk.old, "--json"))["header"].startswith("Subject: hello")
+    assert "is not in the queue" in desk("show", "0000000000000", code=1)
+
+
+def test_retry_without_a_server_makes_due(desk):
+    assert desk("retry", desk.old) == "1 message will be tried now\n"
+    bob, eve = desk.spool.read(desk.old).progress
+    assert (bob.next_attempt, bob.attempts, eve.state) == (0.0, 3, RecipientState.DELIVERED)
+    assert desk("retry", "--domain", "elsewhere.example") == "1 message will be tried now\n"
+    assert desk("retry", "--all") == "3 messages will be tried now\n"
+
+
+def test_remove_without_a_server(desk):
+    assert desk("remove", desk.new) == "1 message removed\n"
+    assert desk("remove", "--all") == "2 messages removed\n"
+    assert desk.spool.ids() == []
+    assert list(desk.spool.paths.states.iterdir()) == []
+    assert "is not in the queue" in desk("remove", desk.new, code=1)
+
+
+def test_an_empty_or_missing_queue_is_no_error(tmp_path):
+    desk = Desk(tmp_path)
+    desk("remove", "--all")
+    assert desk("list") == ""
+    assert json.loads(desk("list", "--json")) == []
+    desk.config.write_text(desk.config.read_text().replace('state = "var"', 'state = "other"'))
+    assert desk("list") == ""
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_lock_without_a_socket_is_waited_for_and_then_told(desk, monkeypatch):
+    from mailserver.cli import queue_changes
+
+    monkeypatch.setattr(queue_changes, "_PATIENCE_S", 0.0)
+    with StateLock(desk.state, "server"):
+        text = desk("retry", "--all", code=1)
+    assert "(server), which does not answer on its control socket" in text
+
+
+def test_reading_changes_nothing_not_even_damaged_files(desk):
+    path = desk.spool.paths.message(desk.old)
+    path.write_bytes(b"mailserver-queue 1\nrubbish")
+    output = desk("list")
+    assert path.exists()
+    assert len(output.splitlines()) >= 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_with_a_server_changes_go_through_its_socket(desk):
+    asked = []
+
+    async def answer(request):
+        asked.append(request)
+        return Response(count=len(request.ids), ids=(desk.new,))
+
+    server = ControlServer(reactor, desk.state, {f"queue-{word}": answer for word in ("retry", "remove", "running")})
+    with StateLock(desk.state, "server"):
+        server.start()
+        try:
+            assert await deferToThread(desk, "retry", "--domain", "example.net") == "2 messages will be tried now\n"
+            assert await deferToThread(desk, "remove", desk.old) == "1 message removed\n"
+            rows = (await deferToThread(desk, "list")).splitlines()
+        finally:
+            await server.stop()
+    assert [(one.command, one.domain) for one in asked[:2]] == [("queue-retry", "example.net"), ("queue-remove", "")]
+    assert asked[0].ids == (desk.old, desk.new)
+    assert "sending" in next(row for row in rows if row.startswith(desk.new))
+    assert desk.old in desk.spool.ids()  # the fake server did nothing
