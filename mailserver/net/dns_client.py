@@ -202,6 +202,9 @@ def _nothing(message: dns.Message, ttl_s: float) -> Records:
 
 def _negative_ttl(message: dns.Message) -> float:
     """RFC 2308 5: the smaller of the SOA's TTL and its minimum field; without an SOA it is not remembered."""
-    authorities = [(header.ttl, header.payload) for header in message.authority]
-    times = [min(ttl, soa.minimum) for ttl, soa in authorities if isinstance(soa, dns.Record_SOA)]
-    return float(min(times, default=0))
+    times: list[float] = []
+    for header in message.authority:
+        soa = header.payload
+        if isinstance(soa, dns.Record_SOA):
+            times.append(min(header.ttl, soa.minimum))
+    return min(times, default=0.0)
