@@ -38,7 +38,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 
 
 def syntax_error(error: tomllib.TOMLDecodeError, text: str) -> str:
-    """`line 3, column 5: not valid TOML: ...`, and the line itself."""
+    """`line 3, column 5: not valid TOML: ...`, and the line itself unless it is about a password."""
     message = str(error)
     place = _PLACE.search(message)
     what = _in_our_words(_PLACE.sub("", message))
@@ -48,6 +48,8 @@ def syntax_error(error: tomllib.TOMLDecodeError, text: str) -> str:
     # Not splitlines(): that ends lines at more characters than TOML does.
     lines = text.split("\n")
     line = printable(lines[number - 1].strip()) if number <= len(lines) else ""
+    if "password" in line.lower():
+        line = ""
     if _CURLY.search(line):
         # What word processors and web pages make of quotes.
         what += ', and those are straight: "'

@@ -198,7 +198,8 @@ class _Reading:
         where = f"accounts.{shown(key)}"
         mailbox = self._mailbox(where, key)
         if not isinstance(value, dict):
-            self.errors.append(f"{where}: {shown(value)}: must be a table: a line [{where}] with its keys below")
+            # The value is not shown: it is probably a password.
+            self.errors.append(f"{where}: must be a table: a line [{where}] with its keys below")
             return
         self._unknown(f"{where}.", value, _ACCOUNT_KEYS)
         is_disabled = value.get("disabled", False)

@@ -32,16 +32,15 @@ class AccountsFile:
         self._domains = frozenset(domains)
         self._postmaster = postmaster
         self._signature: _Signature = None
-        self._octets = b""
+        self._last_read = b""
         self.tables = AccountTables(self._domains, postmaster)
 
     def load(self) -> None:
         """Read the file. Raises `AccountsError` with every error in it; the tables stay as they were then."""
         # Noted first, so that a broken file is told once and not each second.
         self._signature = _signature(self.path)
-        octets = read_accounts_file(self.path)
-        self.tables = read_tables(octets, self.path, self._domains, self._postmaster)
-        self._octets = octets
+        self._last_read = read_accounts_file(self.path)
+        self.tables = read_tables(self._last_read, self.path, self._domains, self._postmaster)
 
     def has_changed(self) -> bool:
         """Whether the file is another than when `load` or `reload` last looked. One stat; cheap enough for a poll."""
@@ -50,15 +49,15 @@ class AccountsFile:
     def reload(self) -> bool:
         """Read the file again; whether it says anything else than before.
 
-        Raises `AccountsError` when it is broken: then everything stays in force as it was. A file that vanished counts
-        as broken here, because editors remove before they write.
+        Raises `AccountsError` when it is broken, once for each text: then everything stays in force as it was. A file
+        that vanished counts as broken here, because editors remove before they write.
         """
         self._signature = _signature(self.path)
         octets = read_accounts_file(self.path, must_exist=True)
-        if octets == self._octets:
+        if octets == self._last_read:
             return False
+        self._last_read = octets
         self.tables = read_tables(octets, self.path, self._domains, self._postmaster)
-        self._octets = octets
         return True
 
     # --- Directory ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,284 @@
+"""Who may log in: right and wrong passwords, what is remembered, and hashes that are replaced."""
+
+from collections import Counter
+
+import pytest
+
+from mailserver.maillog import Trouble
+from mailserver.ports import Lane, Overloaded
+from mailserver.store.accounts import AccountsFile
+from mailserver.store.accounts_edit import editing
+from mailserver.store.logins import MAX_REMEMBERED, REMEMBERED_S, Logins
+from mailserver.store.passwords import Passwords, Verdict
+from tests.fakes.awaiting import run
+from tests.fakes.clock import FakeClock
+from tests.fakes.directory import box
+
+ALICE, BOB = box("alice@example.org"), box("bob@example.org")
+# openssl passwd -5 -salt abcdefgh 'correct horse'
+FOREIGN = "$5$abcdefgh$ruMep1ijHnJPZbETDNiumskxcX3kN4lzZd5VlsqE7eB"
+
+
+class AtOnce:
+    """The `Blocking` door without threads; `before` runs between the question and the work."""
+
+    def __init__(self):
+        self.lanes = []
+        self.before = lambda: None
+        self.is_full = False
+
+    def run(self, lane, call, *args):
+        if self.is_full:
+            raise Overloaded(lane.value)
+        self.lanes.append(lane)
+
+        async def work():
+            self.before()
+            return call(*args)
+
+        return work()
+
+
+class CountingPasswords(Passwords):
+    """Counts what each stored hash was checked for."""
+
+    def __init__(self):
+        super().__init__(memory_kib=8, passes=1)
+        self.checked = Counter()
+
+    def check(self, stored, password):
+        self.checked[stored] += 1
+        return super().check(stored, password)
+
+
+class House:
+    """An accounts file with alice and bob, and the logins over it."""
+
+    def __init__(self, folder, **hashes):
+        self.path = folder / "accounts.toml"
+        self.passwords = CountingPasswords()
+        self.alice = self.passwords.hash("alice's")
+        self.bob = self.passwords.hash("bob's")
+        with editing(self.path) as document:
+            document.add_account(ALICE, hashes.get("alice", self.alice))
+            document.add_account(BOB, hashes.get("bob", self.bob))
+        self.accounts = AccountsFile(self.path, ["example.org"], ALICE)
+        self.accounts.load()
+        self.blocking = AtOnce()
+        self.clock = FakeClock()
+        self.events = []
+        self.logins = Logins(self.accounts, self.blocking, self.clock, self.events.append, self.passwords)
+
+    def verify(self, login, password):
+        return run(self.logins.verify(login, password))
+
+    @property
+    def work(self):
+        return sum(self.passwords.checked.values())
+
+    def edit(self):
+        return editing(self.path)
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path)
+
+
+def test_right_password_gives_the_account_and_wrong_ones_nothing(house):
+    assert house.verify("alice@example.org", "alice's").mailbox == ALICE
+    assert house.verify("ALICE@EXAMPLE.ORG", "alice's").mailbox == ALICE
+    assert house.verify("alice", "alice's").mailbox == ALICE
+    for login, password in (
+        ("alice@example.org", "bob's"),
+        ("alice@example.org", ""),
+        ("alice@example.org", "alice's "),
+        ("carol@example.org", "alice's"),
+        ("alice+x@example.org", "alice's"),
+        ("", ""),
+    ):
+        assert house.verify(login, password) is None
+    assert set(house.blocking.lanes) == {Lane.PASSWORDS}
+    assert house.events == []
+
+
+def test_success_is_remembered_for_some_minutes_and_failure_never(house):
+    for _ in range(3):
+        assert house.verify("alice@example.org", "alice's")
+    assert house.work == 1
+    house.clock.advance(REMEMBERED_S - 1)
+    assert house.verify("alice@example.org", "alice's")
+    assert house.work == 1
+    house.clock.advance(2)
+    assert house.verify("alice@example.org", "alice's")
+    assert house.work == 2
+    for _ in range(3):
+        assert house.verify("alice@example.org", "wrong") is None
+    assert house.work == 5
+
+
+def test_what_is_remembered_is_bounded(house):
+    assert house.verify("alice@example.org", "alice's")
+    remembered = house.logins._remembered
+    for number in range(MAX_REMEMBERED):
+        remembered.add(number.to_bytes(32))
+    assert len(remembered._until) == MAX_REMEMBERED
+    house.verify("alice@example.org", "alice's")
+    assert house.work == 2
+
+
+def test_nothing_remembered_holds_a_password(house):
+    house.verify("alice@example.org", "alice's")
+    assert all(len(digest) == 32 and b"alice" not in digest for digest in house.logins._remembered._until)
+
+
+def test_changed_password_ends_the_old_one_at_once(house):
+    assert house.verify("alice@example.org", "alice's")
+    with house.edit() as document:
+        document.set_password(ALICE, house.passwords.hash("new one"))
+    house.accounts.reload()
+    assert house.verify("alice@example.org", "alice's") is None
+    assert house.verify("alice@example.org", "new one")
+
+
+def test_disabled_account_is_refused_at_once_whatever_is_remembered(house):
+    assert house.verify("alice@example.org", "alice's")
+    with house.edit() as document:
+        document.set_disabled(ALICE, True)
+    house.accounts.reload()
+    assert house.verify("alice@example.org", "alice's") is None
+    assert house.verify("alice@example.org", "wrong") is None
+    with house.edit() as document:
+        document.set_disabled(ALICE, False)
+    house.accounts.reload()
+    assert house.verify("alice@example.org", "alice's")
+
+
+def test_account_removed_or_disabled_while_the_hash_is_computed_is_refused(house):
+    def disable():
+        with house.edit() as document:
+            document.set_disabled(ALICE, True)
+        house.accounts.reload()
+
+    house.blocking.before = disable
+    assert house.verify("alice@example.org", "alice's") is None
+
+    def remove():
+        with house.edit() as document:
+            document.remove_account(BOB)
+        house.accounts.reload()
+
+    house.blocking.before = remove
+    assert house.verify("bob@example.org", "bob's") is None
+
+
+def test_two_that_wait_share_one_check(house):
+    """A program that opens several connections at once pays for one slow hash."""
+    house.blocking.before = lambda: (
+        setattr(house.blocking, "before", lambda: None),
+        house.verify("alice@example.org", "alice's"),
+    )
+    assert house.verify("alice@example.org", "alice's")
+    assert house.work == 1
+
+
+def test_unknown_login_costs_one_check_of_a_hash_like_the_others(house):
+    for login in ("carol@example.org", "dave@example.org", "erin", "x@far.example", "", "\udc80"):
+        assert house.verify(login, "alice's") is None
+    assert house.work == 6
+    assert set(house.passwords.checked) <= {house.alice, house.bob}
+    before = house.passwords.checked.copy()
+    house.verify("carol@example.org", "x")
+    house.verify("CAROL@example.org", "y")
+    assert sorted((house.passwords.checked - before).values()) == [2]
+
+
+def test_first_of_all_logins_is_checked_against_a_decoy(tmp_path):
+    accounts = AccountsFile(tmp_path / "accounts.toml", ["example.org"], ALICE)
+    passwords = CountingPasswords()
+    logins = Logins(accounts, AtOnce(), FakeClock(), lambda event: None, passwords)
+    assert run(logins.verify("alice@example.org", "x")) is None
+    assert passwords.checked.total() == 1
+
+
+def test_account_without_a_password_cannot_log_in(house):
+    with house.edit() as document:
+        document.set_password(ALICE, "")
+    house.accounts.reload()
+    for password in ("", "alice's"):
+        assert house.verify("alice@example.org", password) is None
+    assert house.work == 2
+
+
+def test_full_lane_is_told(house):
+    house.blocking.is_full = True
+    for login in ("alice@example.org", "carol@example.org"):
+        with pytest.raises(Overloaded):
+            house.verify(login, "alice's")
+
+
+def test_foreign_hash_is_replaced_at_the_first_login(tmp_path):
+    house = House(tmp_path, alice=FOREIGN)
+    assert house.verify("alice@example.org", "wrong") is None
+    assert FOREIGN in house.path.read_text()
+    assert house.verify("alice@example.org", "correct horse")
+    assert FOREIGN not in house.path.read_text()
+    assert house.accounts.has_changed()
+    assert house.accounts.reload()
+    stored = house.accounts.tables.hashes[ALICE.folded]
+    assert house.passwords.check(stored, "correct horse") == Verdict(True)
+    # The login is remembered under the new hash too.
+    before = house.work
+    assert house.verify("alice@example.org", "correct horse")
+    assert house.work == before
+    assert house.events == []
+
+
+def test_replacing_a_hash_never_undoes_a_change_of_the_password(tmp_path):
+    house = House(tmp_path, alice=FOREIGN)
+    new = house.passwords.hash("new one")
+
+    def change():
+        with house.edit() as document:
+            document.set_password(ALICE, new)
+
+    house.blocking.before = change
+    assert house.verify("alice@example.org", "correct horse")
+    house.accounts.reload()
+    assert house.accounts.tables.hashes[ALICE.folded] == new
+    assert house.verify("alice@example.org", "correct horse") is None
+
+
+def test_removed_account_is_not_brought_back_by_a_replaced_hash(tmp_path):
+    house = House(tmp_path, alice=FOREIGN)
+
+    def remove():
+        with house.edit() as document:
+            document.remove_account(ALICE)
+
+    house.blocking.before = remove
+    house.verify("alice@example.org", "correct horse")
+    house.accounts.reload()
+    assert house.accounts.account(ALICE) is None
+    assert house.events == []
+
+
+def test_hash_that_cannot_be_replaced_is_told_and_the_login_is_fine(tmp_path):
+    house = House(tmp_path, alice=FOREIGN)
+    house.path.write_text("[broken")
+    assert house.verify("alice@example.org", "correct horse")
+    (event,) = house.events
+    assert isinstance(event, Trouble)
+    assert event.what == "password of alice@example.org"
+    assert event.effect == "the old hash stays; the login is fine"
+    assert "correct horse" not in event.line()
+
+
+def test_damaged_hash_is_a_wrong_password_and_told(tmp_path):
+    house = House(tmp_path, alice="$2b$05$damaged")
+    assert house.verify("alice@example.org", "alice's") is None
+    (event,) = house.events
+    assert event.line() == (
+        'trouble what="password of alice@example.org" reason="the stored password hash cannot be checked: ValueError" '
+        'effect="treated as a wrong password"'
+    )
