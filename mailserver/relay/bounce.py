@@ -118,7 +118,7 @@ def _header(
     if message_id:
         # Desktop clients then show the report beneath the message it is about.
         lines.insert(5, f"References:\r\n {message_id}" if len(message_id) > 60 else f"References: {message_id}")
-    return "".join(f"{line}\r\n" for line in lines).encode("utf-8")
+    return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "replace")
 
 
 def _message_id(content: bytes) -> str:

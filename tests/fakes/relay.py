@@ -94,7 +94,9 @@ class Office:
         self.events = []
         self.failures = []
         self.local = {}
-        self._settings = RelaySettings(schedule, Reporter("mail.example.org", box("postmaster@example.org")), limit, total)
+        self._settings = RelaySettings(
+            schedule, Reporter("mail.example.org", box("postmaster@example.org")), limit, total
+        )
         self.restart(is_first=True)
 
     def restart(self, *, is_first=False):
@@ -156,5 +158,3 @@ class Office:
 
     def on_disk(self):
         return self.spool.ids()
-
-

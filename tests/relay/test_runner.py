@@ -1,5 +1,7 @@
 """The queue at work, with a clock that only moves when told and a folder that is real."""
 
+import itertools
+
 import pytest
 from twisted.internet.defer import Deferred as Promise
 
@@ -68,7 +70,7 @@ def test_five_days_of_one_message(office):
     assert bounced.enhanced == "4.4.7"
     assert "expired: connection refused" in bounced.reason
     assert office.on_disk() == []
-    gaps = [later - earlier for earlier, later in zip(attempts, attempts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(attempts)]
     configured = [300, 600, 1200, 2400, 3600, 7200] + [14400] * (len(gaps) - 7)
     for gap, wanted in zip(gaps, configured, strict=False):
         assert wanted - 65 <= gap <= wanted * 1.1 + 65
@@ -158,7 +160,9 @@ def test_notify_is_respected(office, notify, outcome, action):
     assert office.on_disk() == []
 
 
-@pytest.mark.parametrize(("notify", "is_told"), [(frozenset(), True), ({Notify.DELAY}, True), ({Notify.FAILURE}, False)])
+@pytest.mark.parametrize(
+    ("notify", "is_told"), [(frozenset(), True), ({Notify.DELAY}, True), ({Notify.FAILURE}, False)]
+)
 def test_delay_notices_follow_notify(office, notify, is_told):
     office.transmitter.answer = lambda route, recipient: DOWN
     office.put(Recipient(box("bob@example.net"), frozenset(notify)))
