@@ -114,6 +114,6 @@ class ContentCheck:
         """
         left = self.take(self._held)
         self._held = b""
-        if self._ends_with_crlf:
+        if self._ends_with_crlf or self.faults:
             return left
         return left + self.take(b"\r\n")
