@@ -5,7 +5,7 @@ from typing import NoReturn
 import click
 
 from mailserver.cli.context import CliContext, mailbox_argument
-from mailserver.cli.directory import change_accounts, load_accounts, require_local
+from mailserver.cli.directory import change_accounts, load_accounts, remarks, require_local
 from mailserver.mail.address import Mailbox
 from mailserver.store.accounts import AccountsFile
 from mailserver.store.accounts_edit import EntryExists, NoSuchEntry
@@ -83,7 +83,7 @@ def passwd(context: CliContext, address: str, password_stdin: bool) -> None:
 @_address
 @click.pass_obj
 def disable(context: CliContext, address: str) -> None:
-    """No login any more, and new mail is refused; mail and password stay."""
+    """End logins and new mail; mail and password stay."""
     _set_disabled(context, address, is_disabled=True)
 
 
@@ -123,7 +123,7 @@ def list_(context: CliContext, as_json: bool) -> None:
     """Show all accounts, and which aliases reach them."""
     accounts = load_accounts(context)
     found = sorted(accounts.tables.accounts.items())
-    for remark in accounts.tables.remarks():
+    for remark in remarks(context, accounts):
         context.warn(remark)
     if as_json:
         context.say_json(

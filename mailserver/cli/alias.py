@@ -3,7 +3,7 @@
 import click
 
 from mailserver.cli.context import CliContext, mailbox_argument
-from mailserver.cli.directory import change_accounts, load_accounts, require_local
+from mailserver.cli.directory import change_accounts, load_accounts, remarks, require_local
 from mailserver.mail.address import Mailbox, canonical_domain
 from mailserver.policy.routing import CyclicAlias, DanglingAlias, DisabledMailbox, UnknownMailbox, find_route
 from mailserver.store.accounts import AccountsFile
@@ -12,7 +12,7 @@ from mailserver.store.accounts_edit import NoSuchEntry
 
 @click.group()
 def alias() -> None:
-    """Further addresses: for one person, for several, for a whole domain.
+    """Further addresses for people, groups and domains.
 
     ADDRESS is the whole address, or @example.org for everything in that domain that nobody else takes. TARGETs may be
     accounts, other aliases, and addresses elsewhere.
@@ -68,7 +68,7 @@ def remove(context: CliContext, address: str, targets: tuple[str, ...]) -> None:
 def list_(context: CliContext, as_json: bool) -> None:
     """Show all aliases and where they lead."""
     accounts = load_accounts(context)
-    for remark in accounts.tables.remarks():
+    for remark in remarks(context, accounts):
         context.warn(remark)
     found = sorted(accounts.tables.aliases.items())
     if as_json:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from mailserver.cli.context import CliContext
-from mailserver.cli.directory import load_accounts
+from mailserver.cli.directory import load_accounts, remarks
 from mailserver.config import AuthWithoutTls, BareNewlines, Config, SmarthostTls
 from mailserver.mail.address import Mailbox
 from mailserver.store.accounts import AccountsFile
@@ -38,17 +38,8 @@ def check_config(context: CliContext) -> None:
         context.refuse("\n".join(troubles))
     for line in _summary(config, accounts):
         context.say(line)
-    for warning in _warnings(config, accounts):
+    for warning in (*config.warnings, *remarks(context, accounts), *_certificate_warnings(config)):
         context.warn(warning)
-
-
-def _warnings(config: Config, accounts: AccountsFile) -> Iterator[str]:
-    yield from config.warnings
-    for remark in accounts.tables.remarks():
-        # Practice accounts are made at the first start, so they are not missing.
-        if not (config.postmaster in config.practice.accounts and remark.startswith("postmaster:")):
-            yield remark
-    yield from _certificate_warnings(config)
 
 
 def _troubles_with_files(config: Config) -> Iterator[str]:

@@ -21,6 +21,16 @@ def load_accounts(context: CliContext) -> AccountsFile:
     return accounts
 
 
+def remarks(context: CliContext, accounts: AccountsFile) -> list[str]:
+    """What is worth a warning in the accounts file, whole lines.
+
+    A postmaster who is made at the first start, for practice, is not missing.
+    """
+    config = context.config
+    is_made = config.postmaster in config.practice.accounts
+    return [remark for remark in accounts.tables.remarks() if not (is_made and remark.startswith("postmaster:"))]
+
+
 @contextlib.contextmanager
 def change_accounts(context: CliContext) -> Iterator[AccountsDocument]:
     """The accounts file under its lock, as the user who owns it; written at the end. Raises `Refusal`."""

@@ -59,7 +59,9 @@ def _print_version(context: click.Context, parameter: click.Parameter, is_asked:
     type=click.Path(path_type=Path),
     help="The configuration; else etc/mailserver.toml here, then /etc/mailserver/mailserver.toml.",
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 @click.pass_context
 def main(context: click.Context, config_option: Path | None) -> None:
     """Looks after a mailserver: its accounts, aliases and queue.
