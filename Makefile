@@ -36,10 +36,10 @@ test-packaging: $(VENV)/.installed-check
 	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/packaging
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench.run
 
 soak: $(VENV)/.installed-test
-	MAILSERVER_KILLS=200 $(BIN)/pytest -s tests/integration/test_kill.py
+	$(BIN)/python -m tests.soak.kill_rounds --rounds 200
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache
