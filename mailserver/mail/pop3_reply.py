@@ -97,7 +97,7 @@ def greeting(hostname: str) -> Pop3Reply:
 GOODBYE = ok("goodbye")
 SHUTTING_DOWN = err("the server stops; please connect again later", "SYS/TEMP")
 TOO_MANY_CONNECTIONS = err("too many connections; please try again later", "SYS/TEMP")
-INTERNAL_ERROR = err("internal error; nothing was deleted", "SYS/TEMP")
+INTERNAL_ERROR = err("internal error; please connect again later", "SYS/TEMP")
 BEGIN_TLS = ok("begin TLS")
 TLS_NOT_AVAILABLE = err("TLS is not available here")
 TLS_ALREADY_ACTIVE = err("TLS is active already")

@@ -324,7 +324,9 @@ def _sizes_from_names(paths: list[str], known: dict[str, int]) -> tuple[list[int
     unknown: list[int] = []
     for at, path in enumerate(paths):
         head, _, text = path.partition(",W=")
-        # The common name in one look; everything else (`,W=12:2,S`, `,W=1_0`, no size) is parsed.
+        if ":" in text:
+            text = text.partition(":")[0]
+        # The common names (`,W=12`, `,W=12:2,S`) in one look; everything else is parsed.
         if text.isdigit() and text.isascii() and len(text) <= 15 and ":" not in head:
             size: int | None = int(text)
         else:

@@ -1,10 +1,13 @@
 """POP3 sessions: who gets in, what is promised at QUIT, what remains when the connection dies."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailserver.config import AuthWithoutTls
 from mailserver.mail.peer import peer_from
 from mailserver.maillog import LoginRefused, LoginSucceeded, MaildropClosed, Refused, Trouble
+from mailserver.policy.limits import LoginGuesses
 from mailserver.ports import Overloaded, StorageTrouble
 from tests.fakes.awaiting import run, start
 from tests.session.pop3_dialogue import ALICE, PASSWORD, STRANGER, World
@@ -414,6 +417,32 @@ def test_a_large_message_that_breaks_off_never_gets_a_terminator():
     world.maildrops.trouble["next_piece"] = StorageTrouble("Input/output error")
     with pytest.raises(StorageTrouble):
         run(pieces.next_piece())
+
+
+LINES = st.one_of(
+    st.sampled_from(
+        [b"STAT", b"LIST", b"UIDL 1", b"RETR 1", b"TOP 1 1", b"DELE 2", b"RSET", b"CAPA", b"LANG", b"UTF8"]
+    ),
+    st.sampled_from(
+        [b"USER alice@example.test", b"PASS correct horse", b"AUTH PLAIN", b"AUTH LOGIN", b"*", b"AGEAYg=="]
+    ),
+    st.binary(max_size=20).filter(lambda line: b"\n" not in line and line[:4].upper() not in (b"QUIT", b"STLS")),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.booleans(), st.lists(LINES, max_size=20))
+def test_whatever_is_said_every_line_gets_exactly_one_answer(is_logged_in, lines):
+    world = World(max_errors=1000)
+    world.guesses = LoginGuesses(slow_after=1000, max_failures=1000)
+    connection = logged_in(world, b"one\n", b"two\n") if is_logged_in else world.connect()
+    for line in lines:
+        answer = connection.say(line + b"\r\n")
+        first, _, rest = answer.partition(b"\r\n")
+        assert first.startswith((b"+OK ", b"-ERR ", b"+ ")) and len(first) <= 510
+        assert rest == b"" or rest.endswith(b".\r\n")
+        assert first.startswith(b"+OK") or rest == b""
+    assert world.maildrops.boxes.get(ALICE, {}).keys() == ({"id1", "id2"} if is_logged_in else set())
 
 
 # --- bad input and the end --------------------------------------------------------------------------------------------
