@@ -139,7 +139,7 @@ def _outgoing(config: Config) -> Iterator[str]:
     else:
         yield f"other outgoing mail: to {next_hop(config, Mailbox('', ''))}"
         if relay.smarthost_tls is not SmarthostTls.NONE:
-            yield f"its certificate is verified, against {relay.smarthost_ca_file or 'the system’s authorities'}"
+            yield f"its certificate is verified, against {relay.smarthost_ca_file or 'the authorities of this system'}"
     servers = ", ".join(f"{host} port {port}" for host, port in config.dns.servers)
     yield f"name servers: {servers or 'those of the system'}"
     waits = ", ".join(map(_time, relay.retry))

@@ -6,10 +6,12 @@ folders of theirs. The change is for good: the process does its one thing and en
 
 import os
 import pwd
+import stat
 from pathlib import Path
 
 from mailserver.cli.context import CliContext, Refusal
 from mailserver.config import Config
+from mailserver.store.accounts_edit import lock_path
 
 
 def become_owner(context: CliContext, config: Config) -> None:
@@ -33,6 +35,7 @@ def become_owner(context: CliContext, config: Config) -> None:
         )
     if status.st_uid == 0:
         return
+    _give_lock(config.accounts.file, status.st_uid, status.st_gid)
     _become(status.st_uid, status.st_gid)
     _check_reach(config.accounts.file, status.st_uid)
 
@@ -43,6 +46,23 @@ def _place(config: Config) -> Path:
         if path.exists():
             return path
     raise AssertionError("a path that is absolute has an existing parent")
+
+
+def _give_lock(accounts: Path, uid: int, gid: int) -> None:
+    """A lock file that root made before there was a state folder would stay out of the owner's reach.
+
+    Only an empty plain file with one name: in a folder of another user's, the name could be a link to anything.
+    """
+    try:
+        descriptor = os.open(lock_path(accounts), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and (status.st_uid, status.st_nlink, status.st_size) == (0, 1, 0):
+            os.fchown(descriptor, uid, gid)
+    finally:
+        os.close(descriptor)
 
 
 def _become(uid: int, gid: int) -> None:
@@ -56,6 +76,11 @@ def _become(uid: int, gid: int) -> None:
 
 def _check_reach(accounts: Path, uid: int) -> None:
     """The accounts file is replaced, so its folder has to be writable: for this command and for the server alike."""
+    if accounts.exists() and not os.access(accounts, os.R_OK):
+        raise Refusal(
+            f"{accounts} cannot be read by {_name(uid)}, the user the server runs as: give it to that user "
+            f"(chown {_name(uid)} {accounts})"
+        )
     folder = next(parent for parent in accounts.parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Refusal(

@@ -198,11 +198,15 @@ def _folded(text: str) -> str:
     return mailbox.folded if isinstance(mailbox, Mailbox) else text
 
 
+def lock_path(path: Path) -> Path:
+    """The lock file beside an accounts file."""
+    return path.with_name(path.name + ".lock")
+
+
 @contextlib.contextmanager
 def _locked(path: Path, timeout_s: float) -> Iterator[None]:
     """Hold `<file>.lock`, which is a file of its own because the accounts file is another one after each edit."""
-    lock = path.with_name(path.name + ".lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    descriptor = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
         deadline = time.monotonic() + timeout_s
         while True:
