@@ -1,0 +1,51 @@
+"""Events as lines of Twisted's log."""
+
+import io
+
+from twisted.logger import Logger, LogLevel, textFileLogObserver
+
+from mailserver.maillog import Accepted, MailEvent, Trouble
+from mailserver.net.logsink import LogSink
+
+ACCEPTED = Accepted("0BCD", "192.0.2.1:25", "<a@b.example>", ("c@d.example",), 17, "ESMTP")
+
+
+def sink_to(observer):
+    return LogSink(Logger(namespace="mail", observer=observer))
+
+
+def test_an_event_is_one_line_under_twistds_observer():
+    file = io.StringIO()
+    sink_to(textFileLogObserver(file, timeFormat=None))(ACCEPTED)
+    assert file.getvalue() == (
+        "- [mail#info] 0BCD accepted [192.0.2.1:25] reverse_path=<a@b.example> recipients=c@d.example size_octets=17 "
+        "protocol=ESMTP\n"
+    )
+
+
+def test_braces_and_line_ends_of_a_peer_do_no_harm():
+    file = io.StringIO()
+    sink_to(textFileLogObserver(file, timeFormat=None))(
+        Accepted("0BCD", "x", "<{0.__class__}\r\n2026 forged@b.example>", (), 1, "SMTP")
+    )
+    assert file.getvalue().count("\n") == 1
+    assert "{0.__class__}" in file.getvalue()
+
+
+def test_trouble_is_a_warning_and_the_event_rides_along():
+    events = []
+    sink = sink_to(events.append)
+    sink(Trouble("", "the disk", "it is full"))
+    sink(ACCEPTED)
+    assert [event["log_level"] for event in events] == [LogLevel.warn, LogLevel.info]
+    assert events[1]["mail_event"] is ACCEPTED
+
+
+def test_a_line_that_nobody_reads_is_not_made():
+    class Unread(MailEvent):
+        def line(self):
+            raise AssertionError("formatted")
+
+    events = []
+    sink_to(events.append)(Unread())
+    assert len(events) == 1
