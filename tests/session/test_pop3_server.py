@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from mailserver.config import AuthWithoutTls
 from mailserver.mail.peer import peer_from
@@ -256,6 +257,61 @@ def test_a_dead_connection_deletes_nothing_and_frees_the_lock():
     connection.session.lost("connection lost")
     assert len(world.maildrops.boxes[ALICE]) == 2 and not world.maildrops.in_use and not world.maildrops.seen
     assert world.events[-1] == MaildropClosed("127.0.0.1:4711", ALICE, 1, 0, 2, 3, "connection lost")
+
+
+def delayed(world, connection, name):
+    """Make the door `name` wait; the Deferred it waits for, and how to go on."""
+    go_on = Deferred()
+    target = world.maildrops if name == "open" else connection.session._transaction._maildrop
+    real = getattr(target, name)
+
+    async def wait(*args):
+        result = await real(*args)
+        await go_on
+        return result
+
+    setattr(target, name, wait)
+    return go_on
+
+
+def test_a_connection_that_dies_while_its_maildrop_is_opened_holds_no_lock():
+    world = World()
+    connection = world.connect()
+    connection.line(f"USER {ALICE}")
+    go_on = delayed(world, connection, "open")
+    connection.machine.receive(b"PASS correct horse\r\n")
+    waiting = start(connection.session.answer(connection.machine.next_event()))
+    connection.session.lost("connection lost")
+    assert world.maildrops.in_use
+    go_on.callback(None)
+    assert waiting.called and not world.maildrops.in_use
+    assert world.words() == []
+
+
+def test_a_connection_that_dies_after_its_quit_was_heard_is_updated_and_told_once():
+    world = World()
+    connection = logged_in(world, b"a\n", b"b\n")
+    connection.line("DELE 1")
+    go_on = delayed(world, connection, "update")
+    connection.machine.receive(b"QUIT\r\n")
+    waiting = start(connection.session.answer(connection.machine.next_event()))
+    connection.session.lost("connection lost")
+    assert not waiting.called
+    go_on.callback(None)
+    assert waiting.called and list(world.maildrops.boxes[ALICE].values()) == [b"b\n"]
+    assert world.words() == ["login", "maildrop"]
+
+
+def test_a_connection_that_dies_while_a_large_message_is_opened_leaves_no_file_open():
+    world = World()
+    connection = logged_in(world, LARGE)
+    go_on = delayed(world, connection, "read")
+    connection.machine.receive(b"RETR 1\r\n")
+    start(connection.session.answer(connection.machine.next_event()))
+    assert world.maildrops.open_files == 1
+    connection.session.lost("connection lost")
+    go_on.callback(None)
+    assert world.maildrops.open_files == 0
 
 
 def test_half_a_quit_is_no_quit():
