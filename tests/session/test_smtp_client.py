@@ -79,7 +79,7 @@ def test_a_message_is_sent_with_pipelining():
 
 
 def test_without_pipelining_commands_come_one_at_a_time():
-    stream, outcomes = converse(
+    _stream, outcomes = converse(
         *PLAIN, C(FROM), b"250 ok\r\n", C(TO_A), b"250 ok\r\n", C(DATA), b"354 go\r\n", C(WIRE), b"250 ok\r\n"
     )
     assert isinstance(outcomes[A], Delivered)
@@ -140,7 +140,7 @@ def test_starttls_is_used_when_offered_and_ehlo_said_again():
 
 def test_nothing_learnt_before_the_handshake_counts():
     """RFC 3207 4.2: PIPELINING was offered in clear only."""
-    stream, outcomes = converse(
+    _stream, outcomes = converse(
         *GO, TLS_OK, C(b"EHLO us.example\r\n"), b"250 mx\r\n",
         C(FROM), b"250\r\n", C(TO_A), b"250\r\n", C(DATA), b"354\r\n", C(WIRE), b"250\r\n",
     )  # fmt: skip
@@ -187,7 +187,7 @@ def test_without_tls_wanted_starttls_is_not_said():
 
 
 def test_implicit_tls_comes_before_the_greeting():
-    stream, opened = opening(TLS_OK, b"220 hi\r\n", C(b"EHLO us.example\r\n"), b"250 mx\r\n", tls=TlsUse.IMPLICIT)
+    _stream, opened = opening(TLS_OK, b"220 hi\r\n", C(b"EHLO us.example\r\n"), b"250 mx\r\n", tls=TlsUse.IMPLICIT)
     assert isinstance(opened, Opened) and opened.tls is not None
     assert isinstance(opening(TLS_BROKEN, tls=TlsUse.IMPLICIT)[1], NotOpened)
 
@@ -290,7 +290,7 @@ def test_a_break_while_the_final_dot_goes_out_may_mean_a_duplicate():
 @pytest.mark.parametrize("piece", [1, 2, 3, 7, 1000])
 def test_content_in_pieces_is_the_same_on_the_wire(piece):
     content = MemoryContent(CONTENT.octets, piece=piece)
-    stream, outcomes = converse(*PIPED, *SENT, b"250\r\n", content=content)
+    _stream, outcomes = converse(*PIPED, *SENT, b"250\r\n", content=content)
     assert isinstance(outcomes[A], Delivered)
 
 
@@ -364,7 +364,7 @@ def test_many_messages_on_one_connection_until_the_host_has_enough():
 
 
 def test_our_own_limit_of_messages_holds_too():
-    stream, conversation = session(*PIPED, *SENT, b"250\r\n", limits=ClientLimits(max_messages=1))
+    _stream, conversation = session(*PIPED, *SENT, b"250\r\n", limits=ClientLimits(max_messages=1))
     run(conversation.open())
     assert conversation.can_send
     run(conversation.send(ENVELOPE, CONTENT))
@@ -392,7 +392,7 @@ def test_a_message_larger_than_the_host_takes_is_not_begun():
 )
 def test_what_needs_smtputf8_bounces_where_it_is_not_known(envelope, content):
     """RFC 6531 3.5."""
-    stream, outcomes = converse(*PIPED, C(b"QUIT\r\n"), envelope=envelope, content=content)
+    _stream, outcomes = converse(*PIPED, C(b"QUIT\r\n"), envelope=envelope, content=content)
     assert isinstance(outcomes[A], Bounced) and outcomes[A].enhanced == "5.6.7"
 
 
@@ -488,7 +488,7 @@ def test_a_drip_of_octets_does_not_stretch_the_time_for_a_reply():
 
 
 def test_abort_from_outside_ends_what_waits():
-    stream, conversation = session(*PIPED, *SENT)
+    _stream, conversation = session(*PIPED, *SENT)
     run(conversation.open())
     results = []
     start(conversation.send(ENVELOPE, CONTENT)).addCallback(results.append)
