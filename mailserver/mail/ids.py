@@ -8,6 +8,7 @@ QueueId = NewType("QueueId", str)
 
 # No vowels, no look-alikes: ids are read over the telephone, and never spell a word.
 _ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
+_DIGITS = frozenset(_ALPHABET)
 _TIME_DIGITS = 11
 _COUNT_DIGITS = 2
 QUEUE_ID_LENGTH = _TIME_DIGITS + _COUNT_DIGITS
@@ -32,7 +33,7 @@ class QueueIds:
 
 def is_queue_id(text: str) -> bool:
     """True when `text` could have come from `QueueIds`; so it is also safe as a file name."""
-    return len(text) == QUEUE_ID_LENGTH and all(char in _ALPHABET for char in text)
+    return len(text) == QUEUE_ID_LENGTH and _DIGITS.issuperset(text)
 
 
 def _digits(number: int, width: int) -> str:

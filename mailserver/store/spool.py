@@ -199,7 +199,7 @@ class Spool:
 
     def _read_message(self, queue_id: QueueId) -> StoredMessage:
         path = self.paths.message(queue_id)
-        descriptor = _open_regular(path)
+        descriptor = _open_regular(str(path))
         try:
             octets = _read_head(descriptor)
             size = os.fstat(descriptor).st_size
@@ -219,7 +219,7 @@ class Spool:
 
     def _with_state(self, message: StoredMessage) -> StoredMessage:
         try:
-            descriptor = _open_regular(self.paths.state(message.queue_id))
+            descriptor = _open_regular(self.paths.state_name(message.queue_id))
         except FileNotFoundError:
             return message
         try:
@@ -352,12 +352,12 @@ class _Written:
     descriptor: int
 
 
-def _open_regular(path: Path) -> int:
+def _open_regular(path: str) -> int:
     """Open for reading; a link, folder, FIFO or device is damage (a FIFO would hang us for ever)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as trouble:
-        if path.is_symlink():
+        if os.path.islink(path):  # noqa: PTH114 - a path is made only for who needs one
             raise Damaged("it is a link") from trouble
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
