@@ -187,11 +187,12 @@ class Pop3Server:
 
     # --- lines --------------------------------------------------------------------------------------------------------
 
-    def _limit(self) -> int:
-        """How long the next line may be, line end not counted. RFC 5034 4: SASL lines have a limit of their own."""
-        if self._exchange is not None or self._buffer.peek(5).upper() == b"AUTH ":
-            return MAX_SASL_LINE_OCTETS - 2
-        return MAX_COMMAND_OCTETS - 2
+    def _is_too_long(self, octets: int, beginning: bytes) -> bool:
+        """Whether a line of so many octets, line end not counted, is refused. RFC 5034 4: SASL lines may be longer."""
+        if octets <= MAX_COMMAND_OCTETS - 2:
+            return False
+        is_sasl = self._exchange is not None or beginning[:5].upper() == b"AUTH "
+        return not is_sasl or octets > MAX_SASL_LINE_OCTETS - 2
 
     def _next_line(self) -> bytes | Pop3Reply | None:
         """A line without its end, a refusal when it is too long, None when it is not complete yet.
@@ -200,19 +201,21 @@ class Pop3Server:
         """
         if self._is_discarding and not self._discard():
             return None
-        limit = self._limit()
+        received = len(self._buffer)
+        if received == self._scanned:
+            return None
         end = self._buffer.find(b"\n", self._scanned)
         if end < 0:
-            self._scanned = len(self._buffer)
+            self._scanned = received
             # A CR at the end may belong to the line's end, so it is not counted yet.
-            if self._scanned - self._buffer.endswith(b"\r") <= limit:
+            if not self._is_too_long(received - self._buffer.endswith(b"\r"), self._buffer.peek(5)):
                 return None
             self._is_discarding = True
             self._discard()
             return replies.LINE_TOO_LONG
         self._scanned = 0
         line = self._buffer.take(end + 1)[:-1].removesuffix(b"\r")
-        return replies.LINE_TOO_LONG if len(line) > limit else line
+        return replies.LINE_TOO_LONG if self._is_too_long(len(line), line) else line
 
     def _discard(self) -> bool:
         """Drop octets up to the end of the line; True when it was there."""
