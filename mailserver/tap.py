@@ -44,6 +44,13 @@ class Options(usage.Options):
     longdesc = _ABOUT
     optParameters = [["config", "c", None, "The configuration file (TOML)."]]  # noqa: RUF012 - Twisted's way
 
+    def opt_version(self) -> None:
+        """Print version information and exit."""
+        from importlib.metadata import version
+
+        sys.stdout.write(f"mailserver {version('mailserver')}, Twisted {version('twisted')}\n")
+        raise SystemExit(0)
+
     def getUsage(self, width: int | None = None) -> str:
         """As Twisted has it, but with the examples as they were written: it would fill them into one paragraph."""
         self.longdesc = ""

@@ -34,7 +34,7 @@ class OrderedService(MultiService):
 
     def stopService(self) -> "Deferred[None]":
         """Fires when everything has stopped, or the limit has passed."""
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         return Deferred.fromCoroutine(self._stop_children())
 
     async def _stop_children(self) -> None:
