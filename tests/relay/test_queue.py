@@ -1,0 +1,197 @@
+"""The index: grouping, claims, fairness, memory."""
+
+import tracemalloc
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailserver.mail.address import Mailbox
+from mailserver.mail.envelope import Envelope, Recipient
+from mailserver.mail.ids import QueueId, QueueIds
+from mailserver.mail.route import MxRoute
+from mailserver.ports import LocalMailboxes
+from mailserver.relay.lanes import Job, Lane
+from mailserver.relay.queue import Queue
+from mailserver.store.spool_format import RecipientProgress, RecipientState
+
+COMMANDS = ("add", "end", "retry", "withdraw", "put back")
+A, B, C = (QueueId(f"000000000000{number}") for number in (1, 2, 3))
+
+
+def to(*addresses):
+    return Envelope(None, tuple(Recipient(Mailbox(*one.split("@"))) for one in addresses))
+
+
+def find(mailbox):
+    return LocalMailboxes((mailbox,)) if mailbox.domain == "here" else MxRoute(mailbox.domain)
+
+
+def queue(limit=10, total=100):
+    return Queue(find, max_per_destination=limit, max_total=total, wake=lambda: None)
+
+
+def take_all(index, now):
+    jobs = []
+    while (job := index.take(now)) is not None:
+        jobs.append(job)
+    return jobs
+
+
+def end(index, job, envelope, wanted):
+    index.turns.leave_lane(job.lane)
+    index.turns.finish()
+    index.reschedule(job, envelope, wanted)
+
+
+def test_recipients_are_grouped_by_destination():
+    index = queue()
+    index.added(A, to("a@x", "b@y", "c@x", "d@here", "e@here"), 0.0)
+    jobs = {job.lane.key: job.recipients for job in take_all(index, 0.0)}
+    assert jobs == {"x": (0, 2), "y": (1,), "local": (3, 4)}
+
+
+def test_a_message_is_known_once_however_it_comes():
+    index = queue()
+    envelope = to("a@x")
+    assert index.added(A, envelope, 0.0)
+    assert not index.added(A, envelope, 0.0)
+    assert not index.loaded(A, envelope, (RecipientProgress(),), 0.0, lambda at: at)
+    assert len(take_all(index, 0.0)) == 1
+    assert take_all(index, 1e9) == []  # claimed
+
+
+def test_what_was_finished_while_loading_is_not_taken_up_again():
+    index = queue()
+    index.begin_loading()
+    index.added(A, to("a@x"), 0.0)
+    index.forget(A)
+    assert not index.loaded(A, to("a@x"), (RecipientProgress(),), 0.0, lambda at: at)
+    index.end_loading()
+    assert len(index) == 0
+
+
+def test_recipients_far_apart_in_time_are_tried_apart_and_close_ones_together():
+    index = queue()
+    waiting = [RecipientProgress(attempts=1, next_attempt=at) for at in (100.0, 130.0, 5000.0)]
+    progress = (*waiting, RecipientProgress(state=RecipientState.DELIVERED))
+    index.loaded(A, to("a@x", "b@x", "c@x", "d@x"), progress, 0.0, lambda at: at)
+    assert index.next_due() == 130.0
+    assert take_all(index, 129.0) == []
+    assert [job.recipients for job in take_all(index, 130.0)] == [(0, 1)]
+    assert [job.recipients for job in take_all(index, 5000.0)] == [(2,)]
+
+
+def test_a_job_that_was_brought_forward_runs_once():
+    index = queue()
+    index.loaded(A, to("a@x"), (RecipientProgress(next_attempt=500.0),), 0.0, lambda at: at)
+    assert index.bring_forward([A, B], 10.0) == 1
+    (job,) = take_all(index, 10.0)
+    assert take_all(index, 1000.0) == []
+    end(index, job, to("a@x"), {0: (1, 2000.0)})
+    assert index.next_due() == 2000.0
+
+
+def test_a_withdrawn_message_is_not_started():
+    index = queue(limit=1)
+    for queue_id in (A, B, C):
+        index.added(queue_id, to("a@x"), 0.0)
+    (first,) = take_all(index, 0.0)
+    index.withdraw(B)
+    end(index, first, to("a@x"), {})
+    index.forget(A)
+    assert [job.entry.queue_id for job in take_all(index, 1.0)] == [C]
+
+
+def test_a_lane_grows_with_success_and_shrinks_with_failure():
+    lane = Lane("x", 5)
+    sizes = [lane.window]
+    for _ in range(5):
+        lane.succeeded()
+        sizes.append(lane.window)
+    assert sizes == [2, 3, 4, 5, 5, 5]
+    lane.failed()
+    assert lane.window == 1
+    assert Lane("x", 1).window == 1
+
+
+def test_lanes_take_turns():
+    index = queue(limit=1, total=100)
+    envelopes = {}
+    for number in range(30):
+        queue_id = QueueId(f"{number:013d}")
+        envelopes[queue_id] = to(f"a@d{number % 3}")
+        index.added(queue_id, envelopes[queue_id], 0.0)
+    order = []
+    running = take_all(index, 0.0)
+    while running:
+        job = running.pop(0)
+        order.append(job.lane.key)
+        end(index, job, envelopes[job.entry.queue_id], {})
+        running += take_all(index, 0.0)
+    assert order == ["d0", "d1", "d2"] * 10
+
+
+def test_new_mail_first_yet_the_backlog_moves():
+    index = queue(limit=1)
+    for number in range(40):
+        fresh = number % 2
+        progress = (RecipientProgress(attempts=0 if fresh else 3),)
+        index.loaded(QueueId(f"{number:013d}"), to("a@x"), progress, 0.0, lambda at: at)
+    order = []
+    while (job := index.take(0.0)) is not None:
+        order.append(job.attempts)
+        end(index, job, to("a@x"), {})
+    assert order[:10] == [0, 0, 0, 0, 3, 0, 0, 0, 0, 3]
+    assert len(order) == 40
+
+
+@given(
+    commands=st.lists(
+        st.tuples(st.sampled_from(COMMANDS), st.integers(0, 5), st.integers(0, 3)),
+        max_size=60,
+    )
+)
+def test_no_sequence_of_commands_runs_a_recipient_twice_at_once_or_breaks_a_limit(commands):
+    index = queue(limit=2, total=3)
+    envelopes = {QueueId(f"{number:013d}"): to("a@x", "b@y", "c@x") for number in range(6)}
+    running, now = [], 0.0
+    for command, number, more in commands:
+        now += more * 50.0
+        queue_id = QueueId(f"{number:013d}")
+        if command == "add":
+            index.added(queue_id, envelopes[queue_id], now)
+        elif command == "retry":
+            index.bring_forward([queue_id], now)
+        elif command == "withdraw":
+            index.withdraw(queue_id)
+        elif running and command == "put back":
+            job = running.pop(number % len(running))
+            index.turns.leave_lane(job.lane)
+            index.turns.finish()
+            index.put_back(job, now + 10)
+        elif running:
+            job = running.pop(number % len(running))
+            wanted = {} if more == 0 else dict.fromkeys(job.recipients, (1, now + 100.0 * more))
+            end(index, job, envelopes[job.entry.queue_id], wanted)
+        running += take_all(index, now)
+        claims = [(job.entry.queue_id, place) for job in running for place in job.recipients]
+        assert len(claims) == len(set(claims))
+        assert len(running) == index.turns.active <= 3
+        assert all(job.state is Job.RUNNING for job in running)
+        for key in ("x", "y"):
+            assert len([job for job in running if job.lane.key == key]) <= 2
+
+
+def test_a_queued_message_costs_less_than_a_kibibyte():
+    new_id = QueueIds(lambda: 1_750_000_000.0)
+    index = queue()
+    progress = (RecipientProgress(attempts=3, next_attempt=9.0),)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(5000):
+            index.loaded(new_id(), to(f"somebody.{number}@domain{number % 500}"), progress, 1.5 * number, float)
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert used / 5000 < 1024
