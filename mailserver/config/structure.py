@@ -4,6 +4,7 @@ cattrs walks the classes of `schema`; the rule in each annotation reads the valu
 that: it would turn 3 into "3" and "abc" into a list of letters.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -62,7 +63,9 @@ def key_names(cls: type) -> list[str]:
     return [field.name for field in attrs.fields(cls) if not (cls is Config and field.name in DERIVED)]
 
 
+@lru_cache(maxsize=4)
 def _converter(base: Path) -> Converter:
+    """cattrs writes and compiles a function for each class, which takes longer than using it."""
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
     converter.register_structure_hook_factory(_has_rule, lambda annotation: _rule_hook(annotation, base))
     converter.register_structure_hook_factory(attrs.has, lambda cls: _table_hook(cls, converter))

@@ -37,8 +37,11 @@ _WORDS: tuple[tuple[str, str], ...] = (
 )
 
 
-def syntax_error(error: tomllib.TOMLDecodeError, text: str) -> str:
-    """`line 3, column 5: not valid TOML: ...`, and the line itself unless it is about a password."""
+def syntax_error(error: tomllib.TOMLDecodeError, text: str, *, shows_line: bool = True) -> str:
+    """`line 3, column 5: not valid TOML: ...`, and the line itself.
+
+    A line about a password is not shown, and none at all without `shows_line`.
+    """
     message = str(error)
     place = _PLACE.search(message)
     what = _in_our_words(_PLACE.sub("", message))
@@ -48,7 +51,7 @@ def syntax_error(error: tomllib.TOMLDecodeError, text: str) -> str:
     # Not splitlines(): that ends lines at more characters than TOML does.
     lines = text.split("\n")
     line = printable(lines[number - 1].strip()) if number <= len(lines) else ""
-    if "password" in line.lower():
+    if not shows_line or "password" in line.lower():
         line = ""
     if _CURLY.search(line):
         # What word processors and web pages make of quotes.

@@ -89,7 +89,8 @@ def duration(*, may_be_zero: bool = False) -> Rule:
     def read(value: object, base: Path) -> float:
         del base
         if isinstance(value, int | float) and not isinstance(value, bool):
-            raise Wrong(_TIME_ALLOWED, did_you_mean=f'"{value}s"' if value > 0 or (may_be_zero and value == 0) else "")
+            is_likely = 0 < value < _MAX_SECONDS or (may_be_zero and value == 0)
+            raise Wrong(_TIME_ALLOWED, did_you_mean=f'"{value}s"' if is_likely else "")
         found = _TIME.fullmatch(value.lower()) if isinstance(value, str) else None
         if not found:
             raise Wrong(_TIME_ALLOWED)

@@ -25,6 +25,7 @@ from mailserver.config.fault import nearest, shown
 from mailserver.config.syntax import syntax_error
 from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
 from mailserver.mail.fault import SyntaxFault
+from mailserver.mail.reply import printable
 from mailserver.ports import Account
 from mailserver.store.passwords import is_known_hash
 
@@ -141,7 +142,8 @@ def parse_toml(octets: bytes, path: Path) -> dict[str, object]:
     try:
         table: dict[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise AccountsError([f"{path}: {syntax_error(error, text)}"]) from None
+        # The line may hold a password or a hash.
+        raise AccountsError([f"{path}: {syntax_error(error, text, shows_line=False)}"]) from None
     except RecursionError:
         raise AccountsError([f"{path}: not valid TOML: brackets are nested too deeply"]) from None
     version = table.get("version", VERSION)
@@ -279,7 +281,7 @@ class _Reading:
             elif key not in known:
                 guess = nearest(key, known)
                 hint = f" (did you mean {prefix}{guess}?)" if guess else ""
-                self.errors.append(f"{prefix}{key}: there is no such key{hint}")
+                self.errors.append(f"{prefix}{printable(key)}: there is no such key{hint}")
 
     def _table(self, key: str, table: Mapping[str, object]) -> Mapping[str, object]:
         value = table.get(key, {})

@@ -7,6 +7,8 @@ import sys
 import tomllib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailserver.mail.address import Mailbox
 from mailserver.store.account_tables import AccountsError, read_tables
@@ -204,7 +206,7 @@ ERRORS = [
         '[accounts."a@example.org"]\n[accounts."a@example.org"]',
         [
             "line 2, column 26: not valid TOML: the table [accounts.a@example.org] begins a second time; "
-            'put its keys into one: [accounts."a@example.org"]'
+            "put its keys into one"
         ],
     ),
     (
@@ -283,6 +285,49 @@ def test_unknown_postmaster_is_a_remark():
         'postmaster: "dave@example.org": there is no such account yet; '
         "`mailserver account add dave@example.org` makes it"
     ]
+
+
+@given(at=st.integers(0, len(FILE)), cut=st.integers(0, 30), put=st.text(max_size=4))
+def test_damaged_file_is_tables_or_printable_lines(at, cut, put):
+    octets = (FILE[:at] + put + FILE[at + cut :]).encode("utf-8", "surrogatepass")
+    try:
+        read_tables(octets, "f", ["example.org"], ALICE)
+    except AccountsError as error:
+        assert error.errors
+        assert all(line.isprintable() for line in error.errors)
+        # A hash is nobody's business.
+        assert "$argon2id" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["true", "1", "nan", '"x"', "[]", "[[]]", "[1]", "{}", "{ a = {} }", "1979-05-27", '"\\u0000"', '"\\u202e@a.b"'],
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{} = 1",
+        '"\\n" = {}',
+        "version = {}",
+        "accounts = {}",
+        "aliases = {}",
+        'accounts."a@b.c" = {}',
+        'accounts."\\n" = {}',
+        'aliases."a@b.c" = {}',
+        'aliases."@b.c" = {}',
+        'aliases."\\n" = {}',
+        'accounts."a@b.c".password = {}',
+        'accounts."a@b.c".disabled = {}',
+        'accounts."a@b.c".may_send_as = {}',
+        'accounts."a@b.c"."\\n" = {}',
+    ],
+)
+def test_odd_values_are_tables_or_printable_lines(place, value):
+    text = place.replace("{}", value)
+    try:
+        tables(text)
+    except AccountsError as error:
+        assert all(line.isprintable() for line in error.errors)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
