@@ -50,7 +50,7 @@ _HEX = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 class Verdict:
     """Whether a password fits a stored hash; `should_upgrade` when it fits and the hash is not of our present kind.
 
-    `trouble` tells why a hash could not be checked at all (then `is_right` is False); it never holds the password or hash.
+    `trouble` tells why a hash could not be checked at all (then `is_right` is False); it never holds password or hash.
     """
 
     is_right: bool
