@@ -36,7 +36,6 @@ def example_directory(**changes) -> MemoryDirectory:
 
 def no_report(acceptance, recipients, header):
     """A success reporter with nothing to say."""
-    return None
 
 
 def plain(login, password, authzid=""):
@@ -47,7 +46,7 @@ def plain(login, password, authzid=""):
 class World:
     """The doors of all sessions of one test."""
 
-    def __init__(self, directory=None, **guesses):
+    def __init__(self, directory=None, *, make_success_report=no_report, **guesses):
         self.directory = directory or example_directory()
         self.committer = MemoryCommitter()
         self.clock = FakeClock()
@@ -60,7 +59,7 @@ class World:
             new_queue_id=Counter(),
             log=self.events.append,
             guesses=LoginGuesses(**guesses),
-            make_success_report=no_report,
+            make_success_report=make_success_report,
         )
 
     def connect(self, profile=SMTP, *, address="192.0.2.7", settings=SETTINGS, tls=None):
@@ -134,7 +133,9 @@ class Client:
         reply = self.say(f"AUTH PLAIN {plain(who, password)}\r\n")
         assert reply.startswith("235"), reply
 
-    def send(self, content=b"Subject: hi\r\n\r\nhello\r\n", *, sender="far@outside.example", to=("alice@example.test",)):
+    def send(
+        self, content=b"Subject: hi\r\n\r\nhello\r\n", *, sender="far@outside.example", to=("alice@example.test",)
+    ):
         """One whole message; the reply to its end."""
         if isinstance(content, str):
             content = content.encode()
