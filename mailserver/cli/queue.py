@@ -150,7 +150,7 @@ def show(context: CliContext, /, queue_id: str, with_content: bool, as_json: boo
         context.say_json({**as_object(message, is_running=is_running), "header": header})
         return
     for line in page(message, time.time(), header, is_running=is_running):
-        context.say(printable(line))
+        context.say(printable(line.expandtabs()))
 
 
 @queue.command()

@@ -64,20 +64,6 @@ _REMEDY_EXPIRED = (
 )
 _REMEDY_LOCAL = "Your mail administrator has to look at this mailbox: show him this report."
 
-_STAGES = {
-    Stage.DNS: "when looking for the mail servers of the domain",
-    Stage.CONNECT: "when connecting to the mail server",
-    Stage.BANNER: "when the mail server should have greeted us",
-    Stage.EHLO: "when greeting the mail server",
-    Stage.STARTTLS: "when setting up encryption",
-    Stage.AUTH: "when logging in at the mail server",
-    Stage.MAIL: "when naming the sender",
-    Stage.RCPT: "when naming the recipient",
-    Stage.DATA: "before sending the content",
-    Stage.EOD: "after sending the content",
-    Stage.LOCAL: "when filing it in the mailbox",
-}
-
 
 def human_part(reporter: str, reports: tuple[RecipientReport, ...], given_up_after_s: float, queue_id: str) -> str:
     """The text, LF line ends. All reports have the same action. `given_up_after_s` is the age at expiry."""
@@ -115,10 +101,9 @@ def _about(one: RecipientReport, given_up_after_s: float) -> Iterator[str]:
 def _what_happened(one: RecipientReport, given_up_after_s: float) -> str:
     reason = one.reason.rstrip(".") or "The message was not taken"
     reason = reason[:1].upper() + reason[1:]
-    where = f" ({_STAGES[one.stage]})" if one.stage is not None else ""
     if one.is_expired:
-        return f"It was tried for {_duration(given_up_after_s)} and then given up. The last time: {reason}{where}."
-    return f"{reason}{where}."
+        return f"It was tried for {_duration(given_up_after_s)} and then given up. The last time: {reason}."
+    return f"{reason}."
 
 
 def remedy(one: RecipientReport) -> str:

@@ -32,8 +32,9 @@ from mailserver.store.spool_format import Progress, RecipientState
 T = TypeVar("T")
 
 _SLICE = 500
-# Our own disk could not be read: not the message's fault, and no attempt.
+# Our own disk could not be read, or was too busy: not the message's fault, and no attempt.
 _UNREADABLE_RETRY_S = 300.0
+_BUSY_RETRY_S = 5.0
 # A timer never sleeps longer than this, whatever it was told.
 _LONGEST_SLEEP_S = 3600.0
 
@@ -240,7 +241,7 @@ class RelayRunner:
         try:
             opened, trouble = await self._open.open(queue_id)
         except Overloaded:
-            self._queue.put_back(job, later)
+            self._queue.put_back(job, self._doors.clock.monotonic() + _BUSY_RETRY_S)
             return None
         for item in trouble:
             self._tell_unreadable(item)
@@ -265,7 +266,11 @@ class RelayRunner:
         self._reporting.assign(opened, message, outcomes)
         delayed = self._reporting.mark_delays(opened, message, age_s)
         if not opened.is_done:
-            await self._ledger.write_state(message.queue_id, opened.snapshot)
+            written = self._ledger.write_state(message.queue_id, opened.snapshot)
+            # A mere deferral is not waited for: forgetting it costs an early attempt, while a full disk would hold
+            # every place in the queue, and with them the deliveries that free the disk.
+            if delayed or any(not opened.progress[number].is_waiting for number in outcomes):
+                await written
         self._tell(message, opened.snapshot, outcomes, moment)
         if delayed and not job.entry.is_removed:
             await self._reporting.send_delays(opened, message, delayed, age_s)

@@ -1,5 +1,6 @@
 """The queue at work, with a clock that only moves when told and a folder that is real."""
 
+import errno
 import itertools
 
 import pytest
@@ -7,10 +8,11 @@ from twisted.internet.defer import Deferred as Promise
 
 from mailserver.mail.envelope import Notify, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
-from mailserver.ports import LocalMailboxes, NoDestination, StorageFull, StorageTrouble
+from mailserver.ports import LocalMailboxes, NoDestination, Overloaded, StorageFull, StorageTrouble
 from mailserver.relay.schedule import Schedule
 from tests.fakes.awaiting import run, start
 from tests.fakes.directory import box
+from tests.fakes.disk import FaultyFiles
 from tests.fakes.relay import DAY, DOWN, HOUR, LATER, NO, OK, Office
 
 
@@ -363,8 +365,6 @@ def test_everything_on_disk_is_taken_up_after_a_restart(office):
 
 
 def test_the_loader_waits_for_a_busy_disk(office):
-    from mailserver.ports import Overloaded
-
     office.put("bob@example.net", tell=False)
     office.blocking.trouble = [Overloaded("queue")] * 3
     loaded = start(office.runner.load())
@@ -497,3 +497,86 @@ def test_no_destination_is_told_in_our_words(office):
     office.put("x@example.net")
     office.settle()
     assert b"The domain was removed" in office.mailboxes.filed[0][1]
+
+
+# --- our own disk -----------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_holds_no_place_that_a_delivery_could_use(tmp_path):
+    files = FaultyFiles(("create", ".state"), code=errno.ENOSPC, times=10**6)
+    office = Office(tmp_path, files=files, answer=lambda route, recipient: DOWN, total=3)
+    for number in range(10):
+        office.put(f"u@dead{number}.example")
+    office.settle()
+    office.transmitter.answer = lambda route, recipient: OK
+    office.put("bob@example.net")
+    office.settle()
+    assert ("example.net", ("bob@example.net",)) in office.transmitter.sent
+    office.advance(15)
+    assert len(office.on_disk()) == 10
+    assert office.words("trouble") == ["trouble"]
+
+
+def test_a_mark_that_cannot_be_written_keeps_the_message_from_being_tried_again(tmp_path):
+    """Design section 5: delivered marks are on disk before the next attempt of that message."""
+    files = FaultyFiles(("sync", ".state"), times=10**6)
+    office = Office(tmp_path, files=files)
+    office.transmitter.answer = lambda route, recipient: LATER if recipient.mailbox.local_part == "b" else OK
+    office.put("a@example.net", "b@example.net")
+    office.settle()
+    for _ in range(100):
+        office.advance(60)
+    assert len(office.transmitter.sent) == 1
+    files.faults.clear()
+    office.transmitter.answer = lambda route, recipient: OK
+    for _ in range(10):
+        office.advance(60)
+    assert office.transmitter.sent[1:] == [("example.net", ("b@example.net",))]
+    assert office.on_disk() == []
+
+
+def test_a_busy_disk_only_delays(office):
+    office.put("bob@example.net")
+    office.blocking.trouble = [Overloaded("queue")]
+    office.settle()
+    assert office.transmitter.sent == []
+    office.advance(5)
+    assert office.on_disk() == []
+
+
+def test_a_message_that_cannot_be_read_now_waits_where_it_is(office, monkeypatch):
+    import os
+
+    queue_id = office.put("bob@example.net")
+    real = os.open
+
+    def failing(path, *rest, **more):
+        if str(path).endswith(queue_id):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", failing)
+    office.settle()
+    assert office.words() == ["trouble"]
+    assert office.on_disk() == [queue_id]
+    monkeypatch.setattr(os, "open", real)
+    office.advance(301)
+    assert office.on_disk() == []
+
+
+def test_two_destinations_of_one_message_keep_each_others_marks(tmp_path):
+    """Both attempts run at once and end in any order; what one noted is in what the other writes."""
+    first, second = Promise(), Promise()
+    office = Office(tmp_path, answer=lambda route, recipient: first if route.domain == "a.example" else second)
+    queue_id = office.put("u@a.example", "u@b.example", "v@b.example")
+    office.settle()
+    second.callback(DOWN)
+    office.settle()
+    first.callback(OK)
+    office.settle()
+    assert [one.state.value for one in office.spool.read(queue_id).progress] == ["delivered", "waiting", "waiting"]
+    office.restart()
+    office.transmitter.answer = lambda route, recipient: OK
+    office.advance(331)
+    assert office.transmitter.sent[2:] == [("b.example", ("u@b.example", "v@b.example"))]
+    assert office.on_disk() == []
