@@ -27,7 +27,7 @@ class Chasquid:
     """
 
     def __init__(
-        self, home: Path, certificate: Certificate, *, domain: str = "remote.test", users: dict[str, str] | None = None
+        self, home: Path, *, certificate: Certificate, domain: str = "remote.test", users: dict[str, str] | None = None
     ) -> None:
         self.home = home
         self.domain = domain

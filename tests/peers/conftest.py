@@ -63,7 +63,7 @@ def start_chasquid(folder: Path, stack: ExitStack, certificate: Certificate) -> 
 
     def start(name: str = "chasquid", **arguments) -> Chasquid:
         (folder / name).mkdir()
-        chasquid = Chasquid(folder / name, certificate, **arguments)
+        chasquid = Chasquid(folder / name, **{"certificate": certificate, **arguments})
         stack.callback(chasquid.stop)
         return chasquid.start()
 

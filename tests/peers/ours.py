@@ -1,5 +1,6 @@
 """Our server as the peers meet it: a certificate from the test authority, two accounts with known passwords."""
 
+import shutil
 import smtplib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,9 @@ class OurServer(Server):
         *,
         user: str = "",
     ) -> None:
-        tls = {"certificate": str(certificate.chain), "private_key": str(certificate.private_key)}
+        # Copies of its own, so that they belong to the user who must read them.
+        chain, key = (shutil.copy(path, folder) for path in (certificate.chain, certificate.private_key))
+        tls = {"certificate": str(chain), "private_key": str(key)}
         settings = {"postmaster": JOE, **(settings or {}), "tls": tls}
         super().__init__(folder, settings, accounts=())
         self.add_account(JOE, JOES_PASSWORD)

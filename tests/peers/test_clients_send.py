@@ -163,7 +163,7 @@ def test_s_nail_submits(server, authority):
     mta = f"mta=smtp://joe%40example.test:{PASSWORD}@localhost:{server.ports['submission']}"
     settings = ["v15-compat=yes", mta, "smtp-use-starttls", "smtp-auth=plain", f"tls-ca-file={authority.pem}"]
     options = [word for setting in settings for word in ("-S", setting)]
-    run([need("s-nail"), "-n", "-:/", "-r", JOE, "-s", "hi", *options, JOE], message=b"a body of one line\n")
+    run([need("s-nail"), "-n", "-r", JOE, "-s", "hi", *options, JOE], message=b"a body of one line\n")
     message = only_message(server)
     assert b"\nSubject: hi\n" in message
     assert message.endswith(b"\n\na body of one line\n")
