@@ -81,6 +81,8 @@ def canonical_domain(text: str) -> str | None:
     """
     if text.startswith("["):
         return _canonical_literal(text)
+    if len(text) > MAX_DOMAIN_OCTETS:
+        return None
     if not text.isascii():
         try:
             text = idna.encode(unicodedata.normalize("NFC", text), uts46=True).decode("ascii")

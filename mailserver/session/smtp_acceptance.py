@@ -123,10 +123,13 @@ class Preparation:
         )
 
     def _submission_refusal(self, section: bytes, content: bytes, account: Account) -> Reply | None:
+        end = content.find(b"\r\n\r\n")
         # The header of a large content must end in the part we hold, or fields further on would pass unseen.
-        if len(content) > LARGE_OCTETS and len(section) >= content.rfind(b"\r\n") + 2 and b"\r\n\r\n" not in content:
+        if len(content) > LARGE_OCTETS and end < 0 and len(section) > content.rfind(b"\r\n"):
             return replies.HEADER_TOO_BIG
-        return from_refusal(section, account, self._directory)
+        # Some readers skip a line that is no field and go on to the empty line; so From is looked for there too.
+        seen = content[: end + 2] if section and end >= 0 else section
+        return from_refusal(seen, account, self._directory)
 
     def _with_report(self, acceptance: Acceptance, section: bytes) -> Acceptance:
         """RFC 3461 6.2: a recipient that asked for it is told about final delivery here."""

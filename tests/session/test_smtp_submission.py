@@ -283,6 +283,8 @@ def submit(header, **options):
         (b"From: <bob@example.test\r\n", "550 5.6.0"),
         (b"From: group: alice@example.test;\r\n", "550 5.6.0"),
         (b"From: <@far.example:alice@example.test>\r\n", "550 5.6.0"),
+        (b"Subject: x\r\nno field\r\nFrom: bob@example.test\r\n", "550 5.7.1"),  # some readers go on behind such a line
+        (b"Subject: x\r\nno field\r\nFrom: alice@example.test\r\n", "250"),
         (b"From: \xe4 <alice@example.test>\r\n", "550 5.6.0"),  # not UTF-8
     ],
 )
