@@ -40,7 +40,7 @@ class Pop3Conversation(Conversation):
             while not self._is_gone and (piece := await source.next_piece()):
                 if self._is_gone:
                     break
-                self.transport.write(piece)
+                self._write(piece)
                 await self._writable()
         except BaseException:
             # A response that was begun cannot be completed; the client must not take the half for the whole.

@@ -60,7 +60,7 @@ class Maildirs:
 
     def name(self, stored_octets: int, wire_octets: int) -> str:
         """A file name that was never given before: time never runs back within a process, and a counter rides along."""
-        self._last_us = max(self._last_us, int(self._now() * 1_000_000))
+        self._last_us = max(self._last_us + 1, int(self._now() * 1_000_000))
         seconds, microseconds = divmod(self._last_us, 1_000_000)
         return build_name(seconds, microseconds, self._pid, next(self._counter), self._host, stored_octets, wire_octets)
 
