@@ -5,14 +5,15 @@ caller is told why.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mailserver.mail.address import Mailbox
 from mailserver.ports import Account
 from mailserver.store.account_tables import AccountsError, AccountTables, read_tables
 
-# A file that was written this shortly before it was read may be written again without a visible change of its times.
+# A file that was written this shortly before it was read may be written again without a visible change of its times,
+# or be only half of what it will be.
 _SAME_TICK_S = 0.05
 _MAX_OCTETS = 64_000_000
 
@@ -27,8 +28,16 @@ class AccountsFile:
     there are no accounts.
     """
 
-    def __init__(self, path: Path, domains: Iterable[str], postmaster: Mailbox) -> None:
+    def __init__(
+        self,
+        path: Path,
+        domains: Iterable[str],
+        postmaster: Mailbox,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`sleep` blocks: it is what `reload` waits with while somebody writes the file."""
         self.path = path
+        self._sleep = sleep
         self._domains = frozenset(domains)
         self._postmaster = postmaster
         self._signature: _Signature = None
@@ -49,16 +58,29 @@ class AccountsFile:
     def reload(self) -> bool:
         """Read the file again; whether it says anything else than before.
 
+        Blocks for a twentieth of a second when the file is that young: an editor may be in the middle of writing it.
         Raises `AccountsError` when it is broken, once for each text: then everything stays in force as it was. A file
-        that vanished counts as broken here, because editors remove before they write.
+        that vanished or became empty counts as broken here, because that is what editors do to it before they write;
+        taken at its word it would have mail for everybody refused for good.
         """
-        self._signature = _signature(self.path)
+        self._signature = self._settled_signature()
         octets = read_accounts_file(self.path, must_exist=True)
         if octets == self._last_read:
             return False
         self._last_read = octets
+        if not octets.strip() and self.tables.accounts:
+            raise AccountsError([f"{self.path}: this file is empty"])
         self.tables = read_tables(octets, self.path, self._domains, self._postmaster)
         return True
+
+    def _settled_signature(self) -> _Signature:
+        """Wait until nobody has written for a moment, at most a second in all."""
+        for _ in range(20):
+            signature = _signature(self.path)
+            if signature is None or signature[2] >= 0:
+                return signature
+            self._sleep(_SAME_TICK_S)
+        return _signature(self.path)
 
     # --- Directory ----------------------------------------------------------------------------------------------------
 
@@ -112,7 +134,8 @@ def _signature(path: Path) -> _Signature:
     except OSError:
         return None
     youngest = max(status.st_mtime_ns, status.st_ctime_ns)
-    is_settled = time.time_ns() - youngest > _SAME_TICK_S * 1e9
+    # A stamp from the future (the clock was set back) must not look young for hours.
+    is_settled = not 0 <= time.time_ns() - youngest <= _SAME_TICK_S * 1e9
     return (status.st_mtime_ns, status.st_ino, status.st_size if is_settled else -1, status.st_ctime_ns)
 
 

@@ -371,12 +371,48 @@ def test_broken_file_keeps_everything_and_is_told_once(path):
     with pytest.raises(AccountsError, match="the last value, list or table is not finished"):
         accounts.reload()
     assert accounts.account(ALICE) is not None
-    # The file is young, so it is looked at once more, and not told again.
+    assert not accounts.has_changed()
     assert not accounts.reload()
     path.write_text(FILE.replace("alice@example.org", "alicia@example.org"))
     assert accounts.has_changed()
     assert accounts.reload()
     assert accounts.account(ALICE) is None
+
+
+def test_file_that_became_empty_keeps_everything(path):
+    """Editors truncate before they write; unknown users would be refused for good meanwhile."""
+    accounts = loaded(path)
+    path.write_text("")
+    with pytest.raises(AccountsError, match="this file is empty"):
+        accounts.reload()
+    assert accounts.account(ALICE) is not None
+    path.write_text(FILE.replace("alice@example.org", "alicia@example.org"))
+    assert accounts.reload()
+    assert accounts.account(box("alicia@example.org")) is not None
+
+
+def test_file_that_is_being_written_is_read_when_it_is_whole(path):
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        path.write_text(FILE)
+
+    accounts = AccountsFile(path, ["example.org", "example.net"], ALICE, sleep)
+    accounts.load()
+    path.write_text(FILE.partition("[aliases]")[0])
+    assert not accounts.reload()
+    assert waits
+    assert accounts.alias(box("sales@example.org")) is not None
+
+
+def test_file_from_the_future_is_read_at_once(path):
+    accounts = loaded(path)
+    path.write_text(FILE.replace("alice@example.org", "alicia@example.org"))
+    later = path.stat().st_mtime_ns + 10**13
+    os.utime(path, ns=(later, later))
+    assert accounts.has_changed()
+    assert accounts.reload()
 
 
 def test_removed_file_keeps_everything(path):
