@@ -82,8 +82,8 @@ class _Reader:
             self._plain.append(char)
 
     def _end_part(self) -> bool:
-        plain = "".join(self._plain).strip()
-        angle = None if self._angle is None else "".join(self._angle).strip()
+        plain = "".join(self._plain).strip(" \t")
+        angle = None if self._angle is None else "".join(self._angle).strip(" \t")
         self._plain.clear()
         self._angle = None
         if angle is not None:
