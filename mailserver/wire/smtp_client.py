@@ -241,6 +241,9 @@ class Transaction:
             if self._accepted:
                 self._expected.append((_Verb.EOD, None))
                 return GiveContent()
+            if not self._is_mail_taken:
+                # It refused the sender and wants content all the same: with a dot it might file an empty message.
+                return Finished(is_usable=False)
             # RFC 2920 3.1: DATA was taken although no recipient was; end it with nothing.
             self._expected.append((_Verb.LONE_DOT, None))
             return Say(LONE_DOT)

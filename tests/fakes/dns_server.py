@@ -33,6 +33,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.protocols.basic import Int16StringReceiver
 
@@ -47,10 +48,19 @@ class DnsServer:
         self._ports = []
 
     def start(self, reactor, port=0, interface="127.0.0.1"):
-        udp = reactor.listenUDP(port, _Udp(self), interface=interface, maxPacketSize=8192)
-        self.port = udp.getHost().port
-        tcp = reactor.listenTCP(self.port, Factory.forProtocol(lambda: _Tcp(self)), interface=interface)
-        self._ports = [udp, tcp]
+        for _ in range(50):
+            tcp = reactor.listenTCP(port, Factory.forProtocol(lambda: _Tcp(self)), interface=interface)
+            self.port = tcp.getHost().port
+            try:
+                udp = reactor.listenUDP(self.port, _Udp(self), interface=interface, maxPacketSize=8192)
+            except CannotListenError:
+                # The number is free for TCP alone; another one may be free for both.
+                tcp.stopListening()
+                if port:
+                    raise
+                continue
+            self._ports = [udp, tcp]
+            break
         return self
 
     def stop(self):

@@ -72,7 +72,8 @@ def test_without_pipelining_each_command_waits_for_its_reply():
         (("250", "550 no", "550 no", "354 go", "250 thanks for nothing"), "bounced bounced", True),
         (("451 later", "503 mail first", "503 mail first", "503 rcpt first"), "deferred deferred", True),
         (("550 no", "503 mail first", "503 mail first", "503 rcpt first"), "bounced bounced", True),
-        (("550 no", "250 ok", "250 ok", "354 go", "554 nothing"), "bounced bounced", True),
+        # A dot here might file an empty message.
+        (("550 no", "250 ok", "250 ok", "354 go"), "bounced bounced", False),
         # 421 at each step: whoever is undecided waits, the connection is over.
         (("421 bye",), "deferred deferred", False),
         (("250", "421 bye"), "deferred deferred", False),
