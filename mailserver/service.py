@@ -104,7 +104,7 @@ class MailServer(OrderedService):
         The rooms are built only now, after twistd's fork and as the final user: file names hold the process id, and
         threads do not survive a fork.
         """
-        for text in (*self._config.warnings, *self._foundation.accounts.tables.warnings):
+        for text in (*self._config.warnings, *self._foundation.accounts.tables.remarks()):
             _log.warn("{text}", text=text)
         lanes = BlockingLanes(self._reactor)
         self.assembly = assembly = Assembly(
@@ -162,7 +162,7 @@ class MailServer(OrderedService):
         if has_changed or always_tell:
             self._log(Reloaded(what))
         if what == "accounts" and has_changed:
-            for text in self._foundation.accounts.tables.warnings:
+            for text in self._foundation.accounts.tables.remarks():
                 _log.warn("{text}", text=text)
 
 
