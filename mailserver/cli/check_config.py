@@ -12,6 +12,7 @@ import click
 from mailserver.cli.context import CliContext
 from mailserver.cli.directory import load_accounts, remarks
 from mailserver.config import AuthWithoutTls, BareNewlines, Config, SmarthostTls
+from mailserver.destinations import PasswordFileTrouble, smarthost_route
 from mailserver.mail.address import Mailbox
 from mailserver.store.accounts import AccountsFile
 
@@ -43,12 +44,13 @@ def check_config(context: CliContext) -> None:
 
 
 def _troubles_with_files(config: Config) -> Iterator[str]:
-    for key, path in (
-        ("relay.smarthost_password_file", config.relay.smarthost_password_file),
-        ("relay.smarthost_ca_file", config.relay.smarthost_ca_file),
-    ):
-        if path is not None:
-            yield from _unreadable(config, key, path)
+    """In the words the server would say at its start."""
+    try:
+        smarthost_route(config)
+    except PasswordFileTrouble as trouble:
+        yield f"{config.path}: {trouble}"
+    if config.relay.smarthost_ca_file is not None:
+        yield from _unreadable(config, "relay.smarthost_ca_file", config.relay.smarthost_ca_file)
     if config.tls.certificate is not None and config.tls.private_key is not None:
         from mailserver.net.tls import CertificateFiles, CertificateTrouble, ServerTls
 
