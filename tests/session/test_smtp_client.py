@@ -1,12 +1,14 @@
 """Whole conversations over a scripted stream."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Body, Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
 from mailserver.mail.route import Login
-from mailserver.ports import NextHop, NotOpened, Opened, TlsDetails, TlsRequirement, TlsUse
+from mailserver.ports import NextHop, NotOpened, Opened, TlsDetails, TlsFailed, TlsRequirement, TlsUse
 from mailserver.session.client_channel import Timeouts
 from mailserver.session.smtp_client import ClientLimits, SmtpClientSession
 from tests.fakes.awaiting import run, start
@@ -495,3 +497,47 @@ def test_abort_from_outside_ends_what_waits():
     assert not results
     conversation.abort()
     assert isinstance(results[0][A], Deferred) and not conversation.can_send
+
+
+# --- anything at all --------------------------------------------------------------------------------------------------
+
+SAYINGS = st.one_of(
+    st.sampled_from([
+        b"220 hi\r\n", b"250 ok\r\n", b"250-mx\r\n250-PIPELINING\r\n250 SIZE 9\r\n", b"250-mx\r\n250 PIPELINING\r\n",
+        b"250-mx\r\n250-STARTTLS\r\n250 SMTPUTF8\r\n", b"354 go\r\n", b"421 bye\r\n", b"450 later\r\n",
+        b"550 5.1.1 no\r\n", b"452 full\r\n", b"503 what\r\n", b"554 no\r\n", b"25", b"0 ok\r\n", b"\r\n", b"250 a\r\n250 b\r\n",
+        b"334 \r\n",
+    ]),
+    st.binary(max_size=30),
+)  # fmt: skip
+ENDINGS = st.sampled_from([EOF, BREAK, WRITE_BREAKS])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(SAYINGS, max_size=16), ENDINGS, st.sampled_from([TlsUse.NEVER, TlsUse.OPPORTUNISTIC]))
+def test_whatever_a_host_says_there_is_an_outcome_and_none_is_invented(sayings, ending, tls):
+    stream, conversation = session(*sayings, ending, tls=tls)
+    stream.start_tls = _no_tls
+
+    async def everything():
+        opened = await conversation.open()
+        if isinstance(opened, NotOpened):
+            return None
+        outcomes = await conversation.send(TWO, CONTENT)
+        await conversation.quit()
+        return outcomes
+
+    outcomes = run(everything())
+    assert stream.ending is not None
+    if outcomes is None:
+        return
+    assert set(outcomes) == {A, B}
+    for outcome in outcomes.values():
+        if isinstance(outcome, Delivered):
+            assert 200 <= outcome.reply.code < 300 and WIRE in stream.written
+        elif isinstance(outcome, Bounced):
+            assert outcome.enhanced == "5.3.4" or outcome.reply.code >= 500
+
+
+async def _no_tls(requirement):
+    raise TlsFailed("no shared cipher")
