@@ -29,7 +29,7 @@ class ControlFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: `queue-retry`, `queue-remove`, `queue-running`, `reload` or `status`.
+    """What is asked: `queue-retry`, `queue-remove` or `queue-running`; a server may know more.
 
     `ids` are queue ids; `all` stands for every message; `domain` narrows a retry to one domain's recipients.
     """

@@ -37,7 +37,6 @@ from mailserver.store.files import Files, storage_error
 from mailserver.store.spool_format import (
     MAX_HEAD_OCTETS,
     MAX_STATE_OCTETS,
-    Damaged,
     NewerFormat,
     Progress,
     RecipientProgress,
@@ -48,6 +47,7 @@ from mailserver.store.spool_format import (
     encode_state,
     head_end,
 )
+from mailserver.store.spool_json import Damaged
 
 _FIRST_READ_OCTETS = 4096
 

@@ -25,7 +25,6 @@ A higher version than ours is `NewerFormat`, never touched; anything else that c
 """
 
 import json
-import math
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -36,6 +35,15 @@ from mailserver.mail.ids import QueueId, is_queue_id
 from mailserver.mail.outcome import Stage
 from mailserver.mail.reply import Reply
 from mailserver.ports import LocalCopy, StorageTrouble
+from mailserver.store.spool_json import (
+    Damaged,
+    read_count,
+    read_flag,
+    read_maybe_text,
+    read_object,
+    read_text,
+    read_time,
+)
 
 FORMAT_VERSION = 1
 STATE_VERSION = 1
@@ -50,12 +58,6 @@ _HEAD_END = b"\n\n"
 _ENVELOPE_KEYS = frozenset(("id", "received_at", "sender", "ret", "envid", "body", "smtputf8", "size", "source"))
 _RECIPIENT_KEYS = frozenset(("recipient", "notify", "orcpt"))
 _STATE_KEYS = frozenset(("version", "id", "recipients"))
-# `json.loads` looks for encodings each time; at start this runs three times for each of 100,000 messages.
-_read_json = json.JSONDecoder().decode
-
-
-class Damaged(Exception):
-    """The file does not follow the format. The text is for the log and holds none of the file's own octets."""
 
 
 class NewerFormat(Exception):
@@ -181,25 +183,25 @@ def decode_head(octets: bytes) -> Head:
     lines = octets[: length - len(_HEAD_END)].split(b"\n")
     if len(lines) < 3:
         raise Damaged("there are no recipients")
-    about = _object(lines[1], _ENVELOPE_KEYS, "envelope")
-    queue_id = _text(about, "id")
+    about = read_object(lines[1], _ENVELOPE_KEYS, "envelope")
+    queue_id = read_text(about, "id")
     if not is_queue_id(queue_id):
         raise Damaged("the queue id is not one")
-    sender = _maybe_text(about, "sender")
-    ret = _maybe_text(about, "ret")
+    sender = read_maybe_text(about, "sender")
+    ret = read_maybe_text(about, "ret")
     try:
         envelope = Envelope(
             reverse_path=None if sender is None else _mailbox(sender),
             recipients=tuple(_recipient(line) for line in lines[2:]),
             ret=None if ret is None else Ret(ret),
-            envid=_maybe_text(about, "envid"),
-            body=Body(_text(about, "body")),
-            smtputf8=_flag(about, "smtputf8"),
-            size_octets=None if about.get("size") is None else _count(about, "size"),
+            envid=read_maybe_text(about, "envid"),
+            body=Body(read_text(about, "body")),
+            smtputf8=read_flag(about, "smtputf8"),
+            size_octets=None if about.get("size") is None else read_count(about, "size"),
         )
     except ValueError as fault:
         raise Damaged(f"the envelope holds an unknown word ({type(fault).__name__})") from fault
-    return Head(QueueId(queue_id), _time(about, "received_at"), envelope, _text(about, "source"), length)
+    return Head(QueueId(queue_id), read_time(about, "received_at"), envelope, read_text(about, "source"), length)
 
 
 def waiting_recipient(copy: LocalCopy) -> Recipient:
@@ -225,7 +227,7 @@ def _check_version(octets: bytes) -> None:
 
 
 def _recipient(line: bytes) -> Recipient:
-    about = _object(line, _RECIPIENT_KEYS, "recipient")
+    about = read_object(line, _RECIPIENT_KEYS, "recipient")
     notify = about.get("notify", [])
     orcpt = about.get("orcpt")
     if not isinstance(notify, list):
@@ -235,7 +237,7 @@ def _recipient(line: bytes) -> Recipient:
         if not isinstance(orcpt, list) or len(orcpt) != 2 or not all(isinstance(part, str) for part in orcpt):
             raise Damaged("orcpt is not a pair of texts")
         original = OriginalRecipient(orcpt[0], orcpt[1])
-    return Recipient(_mailbox(_text(about, "recipient")), frozenset(Notify(word) for word in notify), original)
+    return Recipient(_mailbox(read_text(about, "recipient")), frozenset(Notify(word) for word in notify), original)
 
 
 def _address(mailbox: Mailbox) -> str:
@@ -315,8 +317,8 @@ def decode_state(octets: bytes, queue_id: QueueId, recipients: int) -> Progress:
     """
     if len(octets) > MAX_STATE_OCTETS:
         raise Damaged("the state is too long")
-    about = _object(octets, _STATE_KEYS, "state", are_others_allowed=True)
-    version = _count(about, "version")
+    about = read_object(octets, _STATE_KEYS, "state", are_others_allowed=True)
+    version = read_count(about, "version")
     if version > STATE_VERSION:
         raise NewerFormat(version, STATE_VERSION)
     if version < 1 or len(about) > 3:
@@ -364,18 +366,18 @@ def _progress(item: object) -> RecipientProgress:
     try:
         return RecipientProgress(
             state=RecipientState(item.get("state")),
-            attempts=_count(item, "attempts", 0),
-            next_attempt=_time(item, "next_attempt", 0.0),
-            last_attempt=_time(item, "last_attempt", 0.0),
-            first_deferred=_time(item, "first_deferred", 0.0),
-            is_delay_told=_flag(item, "is_delay_told"),
-            reason=_text(item, "reason", ""),
+            attempts=read_count(item, "attempts", 0),
+            next_attempt=read_time(item, "next_attempt", 0.0),
+            last_attempt=read_time(item, "last_attempt", 0.0),
+            first_deferred=read_time(item, "first_deferred", 0.0),
+            is_delay_told=read_flag(item, "is_delay_told"),
+            reason=read_text(item, "reason", ""),
             stage=None if item.get("stage") is None else Stage(item["stage"]),
-            enhanced=_text(item, "enhanced", ""),
+            enhanced=read_text(item, "enhanced", ""),
             reply=_reply(item.get("reply")),
-            host=_text(item, "host", ""),
-            report=_text(item, "report", ""),
-            is_reported=_flag(item, "is_reported"),
+            host=read_text(item, "host", ""),
+            report=read_text(item, "report", ""),
+            is_reported=read_flag(item, "is_reported"),
         )
     except ValueError as fault:
         raise Damaged(f"a recipient's state holds an unknown word ({type(fault).__name__})") from fault
@@ -388,56 +390,3 @@ def _reply(item: object) -> Reply | None:
         case [int() as code, str() as enhanced, list() as lines] if all(isinstance(line, str) for line in lines):
             return Reply(code, enhanced, tuple(lines))
     raise Damaged("a reply is not one")
-
-
-# --- strict readers ---------------------------------------------------------------------------------------------------
-
-
-def _object(octets: bytes, keys: frozenset[str], what: str, *, are_others_allowed: bool = False) -> dict[str, object]:
-    try:
-        value = _read_json(octets.decode("ascii"))
-    except (ValueError, RecursionError) as fault:
-        raise Damaged(f"the {what} is not JSON") from fault
-    if not isinstance(value, dict):
-        raise Damaged(f"the {what} is not an object")
-    if not are_others_allowed and not keys.issuperset(value):
-        raise Damaged(f"the {what} has unknown parts")
-    return value
-
-
-def _text(about: dict[str, object], key: str, default: str | None = None) -> str:
-    value = about.get(key, default)
-    if not isinstance(value, str):
-        raise Damaged(f"{key} is not a text")
-    return value
-
-
-def _maybe_text(about: dict[str, object], key: str) -> str | None:
-    return None if about.get(key) is None else _text(about, key)
-
-
-def _flag(about: dict[str, object], key: str) -> bool:
-    value = about.get(key, False)
-    if not isinstance(value, bool):
-        raise Damaged(f"{key} is not true or false")
-    return value
-
-
-def _count(about: dict[str, object], key: str, default: int | None = None) -> int:
-    value = about.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise Damaged(f"{key} is not a number")
-    return value
-
-
-def _time(about: dict[str, object], key: str, default: float | None = None) -> float:
-    value = about.get(key, default)
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise Damaged(f"{key} is not a time")
-    try:
-        seconds = float(value)
-    except OverflowError as fault:
-        raise Damaged(f"{key} is not a time") from fault
-    if not math.isfinite(seconds) or seconds < 0:
-        raise Damaged(f"{key} is not a time")
-    return seconds

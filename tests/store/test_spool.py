@@ -11,13 +11,13 @@ from mailserver.ports import Report, StorageFull, StorageTrouble
 from mailserver.store.files import Files
 from mailserver.store.spool import AddReport, Remove, Spool, StoredMessage, Unreadable, WriteState
 from mailserver.store.spool_format import (
-    Damaged,
     NewerFormat,
     RecipientProgress,
     RecipientState,
     SpoolPaths,
     encode_head,
 )
+from mailserver.store.spool_json import Damaged
 from tests.fakes.directory import box
 from tests.fakes.disk import FaultyFiles
 

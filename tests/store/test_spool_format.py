@@ -13,7 +13,6 @@ from mailserver.mail.outcome import Stage
 from mailserver.mail.reply import Reply
 from mailserver.ports import LocalCopy
 from mailserver.store.spool_format import (
-    Damaged,
     NewerFormat,
     RecipientProgress,
     RecipientState,
@@ -25,6 +24,7 @@ from mailserver.store.spool_format import (
     head_end,
     waiting_recipient,
 )
+from mailserver.store.spool_json import Damaged
 
 ID = QueueId("0000000000001")
 ANY_TEXT = st.text(max_size=40) | st.text(st.characters(codec=None, categories=None), max_size=10)
