@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from mailserver.mail.fault import SyntaxFault
 from mailserver.net.listener_text import Kind, ListenerText, read_listener
+from mailserver.net.proxied import ProxiedEndpoint
 
 # The kernel cuts it to net.core.somaxconn. A burst of senders after an outage should wait, not be refused.
 BACKLOG = 1024
@@ -84,10 +85,8 @@ def bind_listeners(reactor: Any, wanted: Iterable[tuple[str, str]]) -> list[Boun
 
 def _bound(reactor: Any, service: str, found: ListenerText) -> BoundListener:
     if found.proxied is not None:
-        from twisted.protocols.haproxy import proxyEndpoint
-
         inner = _bound(reactor, service, found.proxied)
-        return BoundListener(service, found.text, proxyEndpoint(inner.endpoint), inner._socket)
+        return BoundListener(service, found.text, ProxiedEndpoint(reactor, inner.endpoint, found.text), inner._socket)
     if found.kind is Kind.UNIX:
         return BoundListener(service, found.text, _unix_endpoint(reactor, found))
     if found.kind is Kind.SYSTEMD:

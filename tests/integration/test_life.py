@@ -366,3 +366,37 @@ def test_the_first_banner_is_there_soon(tmp_path):
         began = time.monotonic()
         server.start()
         assert time.monotonic() - began < 6
+
+
+class ThroughProxy(smtplib.SMTP):
+    """An SMTP client whose connection begins as one from a proxy does."""
+
+    def _get_socket(self, host, port, timeout):
+        connection = super()._get_socket(host, port, timeout)
+        connection.sendall(b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n")
+        return connection
+
+
+def test_behind_a_proxy_the_client_is_the_one_it_names_also_with_starttls(tmp_path):
+    server = Server(tmp_path)
+    port = server.ports["submission"]
+    server.configure(
+        {
+            "practice": {"accounts": [ALICE]},
+            "listen": {"submission": [f"haproxy:tcp:{port}:interface={HOST}"]},
+            "submission": {"auth_without_tls": "loopback"},
+        }
+    )
+    server.launch()
+    try:
+        wait_until(lambda: takes_connections(port), "the listener")
+        with ThroughProxy(HOST, port, timeout=LIMIT_S) as client:
+            client.ehlo("client.example")
+            assert "auth" not in client.esmtp_features, "a proxied client is never on loopback"
+            client.starttls(context=server.tls)
+            client.login(ALICE, server.password(ALICE))
+            client.sendmail(ALICE, [ALICE], b"From: alice@example.test\r\n\r\nx\r\n")
+        assert "accepted [203.0.113.7:4711]" in server.log
+        assert b"[203.0.113.7]" in server.messages(ALICE)[0]
+    finally:
+        server.kill()

@@ -20,11 +20,21 @@ from mailserver.net.listeners import (
 )
 
 
+class Greetings(Factory):
+    noisy = False
+
+    def __init__(self):
+        self.clients = []
+
+    def buildProtocol(self, addr):
+        self.clients.append(addr)
+        return Greeter()
+
+
 class Greeter(Protocol):
     def connectionMade(self):
         nodelay = self.transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) if self.is_tcp else 1
         self.transport.write(f"hello {nodelay}\r\n".encode())
-        self.factory.hosts.append(self.transport.getPeer())
 
     @property
     def is_tcp(self):
@@ -33,10 +43,7 @@ class Greeter(Protocol):
 
 @pytest.fixture
 def factory():
-    made = Factory.forProtocol(Greeter)
-    made.noisy = False
-    made.hosts = []
-    return made
+    return Greetings()
 
 
 def bind(*texts):
@@ -217,6 +224,26 @@ def test_a_systemd_socket_that_is_not_among_those_given_is_explained(monkeypatch
     monkeypatch.setenv("LISTEN_FDNAMES", "pop3")
     with pytest.raises(ListenTrouble, match=r"systemd gave 1 socket\(s\) \(pop3\), none with name 'smtp'"):
         bind("systemd:domain=INET6:name=smtp")
+
+
+@pytest_twisted.ensureDeferred
+async def test_behind_a_proxy_the_peer_is_the_one_the_proxy_names(factory):
+    [bound] = bind("haproxy:tcp:0:interface=127.0.0.1")
+    service = ListenerService(bound, factory)
+    port = bound.port
+    service.startService()
+    client = socket.create_connection(("127.0.0.1", port))
+    client.sendall(b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 25\r\n")
+    client.setblocking(False)
+    for _ in range(1000):
+        if factory.clients:
+            break
+        turn = Deferred()
+        reactor.callLater(0.005, turn.callback, None)
+        await turn
+    assert [(host.host, host.port) for host in factory.clients] == [("203.0.113.7", 4711)]
+    client.close()
+    await service.stopService()
 
 
 @pytest.mark.parametrize(("limits", "raised"), [((256, 4096), 4096), ((4096, 4096), 4096)])
