@@ -23,7 +23,7 @@ _STREAMS = {0x11: 4, 0x21: 16}
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """`source` is the client; None when the proxy speaks for itself or does not know. The header has `length` octets."""
+    """`source` is the client; None when the proxy speaks for itself or does not know. It has `length` octets."""
 
     source: tuple[IpAddress, int] | None
     length: int
