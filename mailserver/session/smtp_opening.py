@@ -41,7 +41,9 @@ class Opening:
                 refusal = await step()
             except Gone as gone:
                 self._channel.drop()
-                refusal = NotOpened(str(gone), stage)
+                # Also a drop behind the handshake: in TLS 1.3 the host's refusal comes when we believe to be done.
+                may_try = stage is Stage.STARTTLS and self._hop.tls is TlsUse.OPPORTUNISTIC
+                refusal = NotOpened(str(gone), stage, may_try_in_clear=may_try)
             if refusal is not None:
                 return refusal
         return Opened(self.tls)

@@ -266,6 +266,13 @@ def test_a_password_in_clear_goes_to_this_machine_only(world, host, is_said):
 # --- TLS outward ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("trouble", [(BREAK,), (EOF,), (b"220 go\r\n250 glued\r\n",), (b"421 bye\r\n",)])
+def test_a_host_that_cannot_do_the_starttls_it_offers_gets_clear_text(world, trouble):
+    here = world({ONE: [(*TLS_HELLO[:4], *trouble), GOOD]})
+    assert isinstance(here.send()[A], Delivered)
+    assert here.dialed == [ONE, ONE]
+
+
 def test_a_failed_handshake_is_followed_by_clear_text_on_a_new_connection(world):
     """RFC 7435; it is told in the log."""
     here = world({ONE: [(*TLS_HELLO, TLS_BROKEN), GOOD]})

@@ -184,6 +184,22 @@ def test_a_failed_handshake_may_be_tried_in_clear_on_another_connection():
     assert stream.ending == "aborted"
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        (*OFFER, C(b"STARTTLS\r\n"), BREAK),
+        (*OFFER, C(b"STARTTLS\r\n"), b"what?\r\n"),
+        (*GO, TLS_OK, C(b"EHLO us.example\r\n"), EOF),  # TLS 1.3: the refusal comes behind our handshake
+        (*GO, EOF),
+    ],
+)
+def test_a_host_that_breaks_off_around_starttls_may_be_tried_in_clear(script):
+    _, opened = opening(*script)
+    assert isinstance(opened, NotOpened) and opened.stage is Stage.STARTTLS
+    assert opened.may_try_in_clear
+    assert not opening(*script, tls=TlsUse.REQUIRED)[1].may_try_in_clear
+
+
 def test_without_tls_wanted_starttls_is_not_said():
     assert opening(*OFFER, tls=TlsUse.NEVER)[1] == Opened(None)
 
@@ -505,8 +521,8 @@ SAYINGS = st.one_of(
     st.sampled_from([
         b"220 hi\r\n", b"250 ok\r\n", b"250-mx\r\n250-PIPELINING\r\n250 SIZE 9\r\n", b"250-mx\r\n250 PIPELINING\r\n",
         b"250-mx\r\n250-STARTTLS\r\n250 SMTPUTF8\r\n", b"354 go\r\n", b"421 bye\r\n", b"450 later\r\n",
-        b"550 5.1.1 no\r\n", b"452 full\r\n", b"503 what\r\n", b"554 no\r\n", b"25", b"0 ok\r\n", b"\r\n", b"250 a\r\n250 b\r\n",
-        b"334 \r\n",
+        b"550 5.1.1 no\r\n", b"452 full\r\n", b"503 what\r\n", b"554 no\r\n", b"25", b"0 ok\r\n", b"\r\n",
+        b"250 a\r\n250 b\r\n", b"334 \r\n",
     ]),
     st.binary(max_size=30),
 )  # fmt: skip
