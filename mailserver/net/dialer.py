@@ -1,5 +1,6 @@
 """Opens outgoing TCP connections, nothing more."""
 
+import errno
 import ipaddress
 from typing import Any
 
@@ -65,6 +66,9 @@ def _plain(failed: Exception, timeout_s: float) -> str:
             return f"no connection within {timeout_s:g} s"
         case error.NoRouteError():
             return "there is no route to the host"
+        case error.ConnectBindError(osError=errno.EMFILE | errno.ENFILE):
+            # Twisted calls it so because the socket could not even be made.
+            return "this server has too many files open"
         case error.ConnectBindError():
             return "the configured source address cannot be used"
         case _:

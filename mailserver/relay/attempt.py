@@ -175,6 +175,8 @@ class _Attempt:
         finally:
             for timer in timers:
                 timer.cancel()
+            # Only an attempt that was cancelled still has one.
+            self._drop()
         for recipient in self._pending:
             self._outcomes.setdefault(recipient, Deferred("no time was left in this attempt", Stage.CONNECT))
         return self._outcomes
@@ -226,6 +228,7 @@ class _Attempt:
         if not isinstance(opened, NotOpened):
             await self._send_over(conversation, in_clear=hop.tls is TlsUse.NEVER)
             return
+        self._current = None
         self._note(dict.fromkeys(self._pending, Deferred(opened.reason, opened.stage, opened.reply, hop.host)))
         if opened.may_try_in_clear and hop.tls is TlsUse.OPPORTUNISTIC and not self._is_over:
             transmitter.sink(SentInClear(hop.host, opened.reason))

@@ -1,5 +1,6 @@
 """Dialer and stream on loopback: refusals, silence, TLS with and without verification, back-pressure."""
 
+import errno
 import socket
 from ipaddress import ip_address
 
@@ -11,13 +12,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectBindError
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from mailserver.net import stream as stream_module
-from mailserver.net.dialer import TcpDialer
+from mailserver.net.dialer import TcpDialer, _plain
 from mailserver.ports import ConnectionFailed, TlsFailed, TlsRequirement
 
 LOOPBACK = ip_address("127.0.0.1")
@@ -174,6 +176,11 @@ async def test_the_source_address_is_used_and_a_foreign_one_is_told(serve):
     stream.abort()
     with pytest.raises(ConnectionFailed, match="source address"):
         await TcpDialer(reactor, source_address=ip_address("192.0.2.1")).dial(LOOPBACK, server.port, timeout_s=5)
+
+
+def test_running_out_of_files_is_not_blamed_on_the_source_address():
+    assert _plain(ConnectBindError(errno.EMFILE, "x"), 1.0) == "this server has too many files open"
+    assert _plain(ConnectBindError(errno.EADDRNOTAVAIL, "x"), 1.0) == "the configured source address cannot be used"
 
 
 @pytest_twisted.ensureDeferred

@@ -4,6 +4,7 @@ import random
 from ipaddress import ip_address
 
 import pytest
+from twisted.internet.defer import CancelledError
 
 from mailserver.mail.address import Mailbox
 from mailserver.mail.dns import CannotTell
@@ -355,6 +356,15 @@ def test_an_attempt_begins_no_host_after_its_time_and_is_dropped_at_last(world):
     here.clock.advance(2)
     assert isinstance(results[0][A], Deferred)
     assert here.dialed == [ONE]
+
+
+def test_a_cancelled_attempt_leaves_no_connection_behind(world):
+    here = world({ONE: [(*HELLO, SILENCE)]})
+    attempt = start(here.transmitter.send(ROUTE, ENVELOPE, here.content))
+    attempt.addErrback(lambda why: why.trap(CancelledError))
+    attempt.cancel()
+    assert here.dialer.streams[0].ending == "aborted"
+    assert not here.clock.twisted.getDelayedCalls()
 
 
 def test_a_tarpit_ends_in_time_and_the_next_host_is_tried(world):
