@@ -4,6 +4,7 @@ Everything that can be wrong with a start is found here, before twistd goes into
 terminal, exit status 1, no traceback, no port left open.
 """
 
+import gc
 import os
 import sys
 import time
@@ -88,6 +89,8 @@ def makeService(options: Mapping[str, Any]) -> IService:
         for listener in listeners:
             listener.close()
         raise _refusal(str(trouble)) from None
+    # What was imported lives as long as the process; the collector need not walk through it again and again.
+    reactor.callWhenRunning(gc.freeze)
     if foundation.practice:
         _print_settings(foundation, listeners)
     return build_service(config, reactor, foundation, listeners, files_of_root=_files_of_root(parent, identity))

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.names import dns
 
 from mailserver.mail.dns import CannotTell, NoRecords, NoSuchName
+from mailserver.net.quiet_udp import listen_udp
 
 MAX_CNAMES = 8
 # For each round over all servers; so at most three times as long with three servers.
@@ -128,7 +129,7 @@ class DnsClient:
 
     async def _by_udp(self, server: NameServer, query: dns.Query, timeout_s: float) -> dns.Message:
         protocol = dns.DNSDatagramProtocol(_Controller(), reactor=self._reactor)
-        port = self._reactor.listenUDP(0, protocol, interface="::" if ":" in server[0] else "", maxPacketSize=8192)
+        port = listen_udp(self._reactor, protocol, "::" if ":" in server[0] else "", 8192)
         try:
             return await protocol.query(server, [query], timeout_s)
         finally:
