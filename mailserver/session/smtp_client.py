@@ -6,6 +6,8 @@ Decisions:
 
 - 8-bit content goes unchanged to a host without 8BITMIME. Deviation: RFC 6152 3 asks to convert or to bounce; content
   is never re-encoded here, and hosts that really cannot take 8-bit content have not been seen for decades.
+- DATA, never BDAT (RFC 3030): the content is known to be free of bare CR and LF, so DATA can carry all of it, and some
+  hosts offer CHUNKING and do it wrong.
 - SMTPUTF8 is asked for when the envelope needs it. A host without it gets the message plainly when addresses and
   header are ASCII, else it bounces with 5.6.7 (RFC 6531 3.5, 4.2).
 """
