@@ -88,12 +88,12 @@ async def measure(spool: Spool, count: int) -> None:
     reporter = Reporter("mail.example.org", Mailbox("postmaster", "example.org"))
     runner = RelayRunner(doors, RelaySettings(schedule, reporter))
     runner.start()
-    before, began = resident_octets(), time.perf_counter()
+    before, began, cpu = resident_octets(), time.perf_counter(), time.process_time()
     loaded = await runner.load()
-    took = time.perf_counter() - began
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
     assert loaded == count == len(runner)
     memory = resident_octets() - before
-    print(f"load: {count} messages in {took:.2f} s, {memory / count:.0f} octets of memory each")
+    print(f"load: {count} messages in {took:.2f} s ({cpu:.2f} s of CPU), {memory / count:.0f} octets of memory each")
     began = time.perf_counter()
     running = frozenset(runner.running_ids())
     listed = [

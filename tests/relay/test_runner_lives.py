@@ -1,4 +1,4 @@
-"""Random lives: any outcomes, any kills and restarts, any commands; in the end nobody is lost and nobody told wrongly."""
+"""Random lives: any outcomes, kills, restarts, commands; in the end nobody is lost and nobody told wrongly."""
 
 import tempfile
 from pathlib import Path
