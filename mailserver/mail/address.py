@@ -19,7 +19,10 @@ MAX_LOCAL_PART_OCTETS = 255
 MAX_DOMAIN_OCTETS = 253
 MAX_LABEL_OCTETS = 63
 
-_ATEXT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~")
+# RFC 5322 3.2.3, and RFC 6531 3.3 which adds everything beyond ASCII.
+_ATEXT = r"A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\x80-\U0010ffff"
+_DOT_STRING = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*\Z")
+_UNQUOTED = re.compile(rf"[.{_ATEXT}]*\Z")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 
 
@@ -54,11 +57,7 @@ class Mailbox:
 
 def is_dot_string(local_part: str) -> bool:
     """True when `local_part` may stand unquoted (RFC 5321 Dot-string, with RFC 6531's non-ASCII)."""
-    return bool(local_part) and all(_is_atom(atom) for atom in local_part.split("."))
-
-
-def _is_atom(atom: str) -> bool:
-    return bool(atom) and all(char in _ATEXT or ord(char) > 127 for char in atom)
+    return _DOT_STRING.match(local_part) is not None
 
 
 def _quoted(local_part: str) -> str:
@@ -124,7 +123,7 @@ def parse_mailbox(text: str, *, allow_utf8: bool = True) -> Mailbox | SyntaxFaul
     else:
         at = text.rfind("@")
         local, rest = (text[:at], text[at:]) if at >= 0 else (None, "")
-        if local is not None and not all(char == "." or char in _ATEXT or ord(char) > 127 for char in local):
+        if local is not None and not _UNQUOTED.match(local):
             local = None
     if local is None or not rest.startswith("@"):
         return SyntaxFault("an address has the form local-part@domain")

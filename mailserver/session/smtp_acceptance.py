@@ -26,6 +26,8 @@ from mailserver.session.submission_header import completed, from_refusal
 
 # Contents up to this size are held in memory whole; of larger ones this much was seen when they are prepared.
 LARGE_OCTETS = 256 * 1024
+# How much of a Message-ID goes into the log.
+_MESSAGE_ID_OCTETS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Preparation:
         return Prepared(
             self._with_report(acceptance, section),
             content,
-            first_value(section, b"message-id").decode("utf-8", "replace"),
+            first_value(section, b"message-id")[:_MESSAGE_ID_OCTETS].decode("utf-8", "replace"),
             looped,
         )
 

@@ -9,6 +9,9 @@ from mailserver.ports import Account, Overloaded, TlsDetails
 from mailserver.session.smtp_profile import Profile, SmtpDoors, SmtpSettings
 from mailserver.wire.sasl import Claim, Mechanism
 
+# How much of a login name goes into the log; a client may send twelve thousand octets.
+_LOGGED_CHARS = 255
+
 
 class Login:
     """Who the client of one session is. `account` is None until it has proved it."""
@@ -19,6 +22,7 @@ class Login:
         self._settings = settings
         self._doors = doors
         self._failures = 0
+        self._is_gone = False
         self._account: Account | None = None
 
     def account(self) -> Account | None:
@@ -31,6 +35,10 @@ class Login:
     def forget(self) -> None:
         """TLS begins (RFC 3207 4.2)."""
         self._account = None
+
+    def hang_up(self) -> None:
+        """The connection is gone; a login that still waits for its turn is given up."""
+        self._is_gone = True
 
     def refusal(self, tls: TlsDetails | None) -> Reply | None:
         """None when AUTH may be used now."""
@@ -54,6 +62,9 @@ class Login:
         delay_s = doors.guesses.delay_s(self._peer, doors.clock.monotonic())
         if delay_s > 0:
             await doors.clock.sleep(delay_s)
+            if self._is_gone:
+                # It counts as a guess, and costs no verification: or a client could pile them up by hanging up.
+                return self._failed(mechanism, claim, replies.AUTH_FAILED, "hung up before it was looked at")
         if claim.acts_for_another:
             return self._failed(mechanism, claim, replies.AUTH_FOR_ANOTHER, "acts for another")
         try:
@@ -70,5 +81,7 @@ class Login:
     def _failed(self, mechanism: Mechanism, claim: Claim, reply: Reply, reason: str) -> Reply:
         self._failures += 1
         self._doors.guesses.failed(self._peer, self._doors.clock.monotonic())
-        self._doors.log(LoginRefused(str(self._peer), self._profile.name, claim.login, mechanism.value, reason))
+        self._doors.log(
+            LoginRefused(str(self._peer), self._profile.name, claim.login[:_LOGGED_CHARS], mechanism.value, reason)
+        )
         return replies.AUTH_TOO_OFTEN if self._failures >= self._doors.guesses.max_failures else reply

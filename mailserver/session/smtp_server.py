@@ -110,6 +110,7 @@ class SmtpSession:
     def lost(self, reason: str) -> None:
         """The connection is gone; what has not been committed is forgotten."""
         del reason  # the driver has logged it
+        self._login.hang_up()
         self._forget_transaction()
 
     def command_timed_out(self) -> Reply:

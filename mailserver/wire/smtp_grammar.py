@@ -142,8 +142,8 @@ def decode_utf8_address(text: str, *, allow_utf8: bool) -> str | SyntaxFault:
 
 def parse_orcpt(text: str, *, allow_utf8: bool) -> OriginalRecipient | SyntaxFault:
     """RFC 3461 4.2: `type;encoded address`; the type `utf-8` is RFC 6533's."""
-    kind, semicolon, encoded = text.partition(";")
-    if not semicolon or not _ATOM.match(kind) or len(encoded.encode("utf-8")) > MAX_ORCPT_OCTETS:
+    kind, _, encoded = text.partition(";")
+    if not encoded or not _ATOM.match(kind) or len(encoded.encode("utf-8")) > MAX_ORCPT_OCTETS:
         return SyntaxFault("ORCPT has the form type;address")
     is_utf8 = kind.lower() == "utf-8"
     address = decode_utf8_address(encoded, allow_utf8=allow_utf8) if is_utf8 else decode_xtext(encoded)

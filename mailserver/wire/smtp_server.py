@@ -207,7 +207,9 @@ class SmtpServer:
                 self._state = State.AUTH_RESPONSE if code == 334 else State.READY
                 self._authenticated = self._authenticated or code == 235
             case Faulted():
-                if self._state is State.AUTH_RESPONSE:
+                if event.must_close:
+                    self._end()
+                elif self._state is State.AUTH_RESPONSE:
                     self._state = State.READY
                 elif self._state is State.CHUNK:
                     self._state = self._state_before_chunk

@@ -336,6 +336,31 @@ def test_a_connection_lost_within_a_large_content_leaves_nothing():
     assert client.world.committer.writers[0].is_discarded
 
 
+def test_rset_between_large_chunks_discards_what_was_written():
+    client = World().connect()
+    client.commands("MAIL FROM:<far@outside.example>", "RCPT TO:<alice@example.test>")
+    assert client.say(b"BDAT %d\r\n" % len(LARGE) + LARGE).startswith("250")
+    writer = client.world.committer.writers[0]
+    assert not writer.is_discarded
+    client.say("RSET\r\n")
+    assert writer.is_discarded
+    assert client.send().startswith("250")
+
+
+def test_a_large_content_in_chunks():
+    client = World().connect()
+    client.commands("MAIL FROM:<far@outside.example>", "RCPT TO:<alice@example.test>")
+    assert client.say(b"BDAT %d\r\n" % len(LARGE) + LARGE).startswith("250")
+    assert client.say(b"BDAT 3 LAST\r\nend").startswith("250")
+    assert client.stored[0].content == LARGE + b"end\r\n"
+
+
+def test_a_long_message_id_makes_a_short_line():
+    world = World()
+    world.connect().send(b"Message-ID: " + b"x" * 50_000 + b"\r\n\r\nx\r\n")
+    assert len(world.lines("accepted")[0]) < 1_000
+
+
 def test_a_content_octet_by_octet_is_held_in_few_objects():
     client = World().connect()
     begin(client)

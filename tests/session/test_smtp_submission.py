@@ -177,6 +177,23 @@ def test_a_guesser_waits_with_the_right_password_too_and_on_new_connections():
     assert waiting.result.reply.code == 235
 
 
+def test_hanging_up_while_waiting_counts_as_a_guess_and_costs_no_verification():
+    world = World(slow_after=0, max_failures=99)
+    client = world.connect(SUBMISSIONS)
+    client.begin(WRONG + "\r\n")
+    client.session.lost("connection lost")
+    world.clock.advance(1.0)
+    assert world.directory.verified == []
+    assert len(world.lines("login-refused")) == 1
+    assert world.doors.guesses.delay_s(client.session._peer, world.clock.monotonic()) == 2.0
+
+
+def test_a_long_login_name_makes_a_short_line():
+    world = World(slow_after=99)
+    world.connect(SUBMISSIONS).code(f"AUTH PLAIN {plain('x' * 8_000, 'y')}")
+    assert len(world.lines("login-refused")[0]) < 500
+
+
 def test_another_address_is_not_slowed_and_the_account_is_never_locked():
     world = World(slow_after=1, max_failures=3)
     attacker = world.connect(SUBMISSIONS)

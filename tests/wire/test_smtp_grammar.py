@@ -184,6 +184,7 @@ def test_rcpt(argument, recipient):
         ("TO:<a@b.example> NOTIFY=SUCCESS,", 501, "5.5.4"),
         ("TO:<a@b.example> ORCPT=a@b.example", 501, "5.5.4"),
         ("TO:<a@b.example> ORCPT=;a@b.example", 501, "5.5.4"),
+        ("TO:<a@b.example> ORCPT=rfc822;", 501, "5.5.4"),
         ("TO:<a@b.example> ORCPT=rfc822;a+0D+0ARCPT", 501, "5.5.4"),
         ("TO:<a@b.example> ORCPT=rfc822;" + "x" * 501, 501, "5.5.4"),
         ("TO:<a@b.example> ORCPT=utf-8;ü@b.example", 501, "5.5.4"),

@@ -341,6 +341,10 @@ def test_a_chunk_without_a_size_cannot_be_told_from_commands(argument):
     assert events[-1].must_close
 
 
+def test_nothing_behind_a_chunk_without_a_size_is_a_command():
+    assert codes(MAIL, RCPT, b"BDAT x\r\nNOOP\r\n", b"NOOP\r\n") == [250, 250, 501]
+
+
 def test_small_chunks_in_one_large_segment_are_not_copied_again_and_again():
     run = Run().feed(MAIL, RCPT, b"BDAT 1\r\nx" * 50_000 + b"BDAT 0 LAST\r\n")
     assert run.content == b"x" * 50_000 + b"\r\n"
