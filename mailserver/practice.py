@@ -143,7 +143,7 @@ def _commands(account: PracticeAccount, at: Mapping[str, Place], ca: Path | None
         place = at["smtp"]
         yield f"swaks --server {place.host}:{place.port} --from stranger@outside.example --to {who}"
         yield (
-            f"{letter} | curl --url smtp://{place.host}:{place.port} "
+            f"{letter} | curl -sS --url smtp://{place.host}:{place.port} "
             f"--mail-from stranger@outside.example --mail-rcpt {who} -T -"
         )
     if "submission" in at:
@@ -154,10 +154,10 @@ def _commands(account: PracticeAccount, at: Mapping[str, Place], ca: Path | None
             f"--auth-password {password} --from {who} --to {who}"
         )
         yield (
-            f"{letter} | curl {trust}--ssl-reqd --url smtp://{place.host}:{place.port} --user {who}:{password} "
+            f"{letter} | curl -sS {trust}--ssl-reqd --url smtp://{place.host}:{place.port} --user {who}:{password} "
             f"--mail-from {who} --mail-rcpt {who} -T -"
         )
     if "pop3s" in at:
         place = at["pop3s"]
         # The list; with a 1 at the end of the address, the first letter.
-        yield f"curl {trust}pop3s://{place.host}:{place.port}/ --user {who}:{password}"
+        yield f"curl -sS {trust}pop3s://{place.host}:{place.port}/ --user {who}:{password}"
