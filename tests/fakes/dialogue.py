@@ -1,13 +1,14 @@
-r"""Reads the SMTP transcripts in `tests/dialogues`; whoever runs them decides whether in memory or over a socket.
+r"""Reads the transcripts in `tests/dialogues`; whoever runs them decides whether in memory or over a socket.
 
 One step a line:
 
     # a comment; empty lines mean nothing
-    @ submission          which listener (smtp, submission, submissions); the first step, `smtp` when absent
+    @ submission          which listener, if not the one that the file's name begins with; the first step
     C: text               the client sends this line, CRLF added
     C= text\r\n           the client sends exactly these octets; \r \n \t \0 \\ and \xHH are escapes
     S: text               the server sends a line that begins with this
     S~ regex              the server sends a line in which this is found
+    M: text               a message in alice's maildrop before a POP3 transcript begins; \n is a line end as stored
     TLS                   both sides do the handshake now
     CLOSED                the server closes the connection
 
@@ -64,11 +65,12 @@ Step = Send | Expect | Handshake | Closed
 
 @dataclass(frozen=True)
 class Dialogue:
-    """One transcript."""
+    """One transcript, and what is in alice's maildrop before it."""
 
     name: str
     listener: str
     steps: tuple[Step, ...]
+    maildrop: tuple[bytes, ...] = ()
 
 
 def dialogues(pattern: str = "smtp-*.txt") -> list[Dialogue]:
@@ -78,7 +80,7 @@ def dialogues(pattern: str = "smtp-*.txt") -> list[Dialogue]:
 
 def read_dialogue(path: Path) -> Dialogue:
     """One file."""
-    listener, steps = "smtp", []
+    listener, steps, maildrop = path.name.partition("-")[0], [], []
     for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
         where = f"{path.name}:{number}"
         mark, text = line[:2], line[3:]
@@ -86,6 +88,8 @@ def read_dialogue(path: Path) -> Dialogue:
             continue
         if line.startswith("@ "):
             listener = line[2:].strip()
+        elif mark == "M:":
+            maildrop.append(_unescaped(text.encode()))
         elif mark == "C:":
             steps.append(Send(where, text.encode() + b"\r\n"))
         elif mark == "C=":
@@ -96,7 +100,7 @@ def read_dialogue(path: Path) -> Dialogue:
             steps.append((Handshake if line.strip() == "TLS" else Closed)(where))
         else:
             raise AssertionError(f"{where}: what is {line!r}?")
-    return Dialogue(path.name, listener, tuple(steps))
+    return Dialogue(path.name, listener, tuple(steps), tuple(maildrop))
 
 
 def _unescaped(text: bytes) -> bytes:
