@@ -49,6 +49,18 @@ WORDS = [
     b"X" * 300_000 + b"\r\n",
 ]
 
+MAIL = b"MAIL FROM:<alice@example.test>\r\n"
+# Whole transactions, so that random conversations get somewhere; words between them do the harm.
+TRANSACTIONS = [
+    MAIL + b"RCPT TO:<alice@example.test>\r\nDATA\r\nSubject: x\r\n\r\n..x\r\n.\r\n",
+    MAIL + b"RCPT TO:<bob@example.test>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n.\r\n",
+    MAIL + b"RCPT TO:<nobody@example.test>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n",
+    MAIL + b"RCPT TO:<bob@example.test>\r\nBDAT 3\r\na\r\nBDAT 2 LAST\r\n.\r",
+    MAIL + b"RCPT TO:<bob@example.test>\r\nBDAT 300000\r\n" + b"Subject: x\r\n\r\n" + b"X" * 299_986,
+    MAIL + b"RCPT TO:<bob@example.test>\r\nDATA\r\n" + b"Subject: x\r\n\r\n" + b"X" * 299_986 + b"\r\n.\r\n",
+    GOOD + MAIL + b"RCPT TO:<victim@far.example>\r\nDATA\r\nbcc: x\r\n\r\n.\r\n",
+]
+
 
 def play(profile, segments):
     """What was said, what was stored, and how it ended."""
@@ -62,7 +74,7 @@ def play(profile, segments):
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from([SMTP, SUBMISSIONS]),
-    st.lists(st.sampled_from(WORDS), max_size=30),
+    st.lists(st.sampled_from(WORDS) | st.sampled_from(TRANSACTIONS), max_size=20),
     st.lists(st.integers(0, 10**7), max_size=8),
 )
 def test_any_conversation_any_split(profile, words, cuts):
