@@ -69,17 +69,19 @@ class Reporting:
     async def send_due(self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool) -> bool:
         """Make every report that is owed and not yet on disk; whether anything was marked in `opened`.
 
-        With `is_recovery` a report that is in the queue already is only marked.
+        With `is_recovery` a report that is in the queue already is only marked; then it may raise `Overloaded`.
         """
         owed: dict[str, list[int]] = {}
         for number, one in enumerate(opened.progress):
             if one.report and not one.is_reported and one.report not in opened.reports_under_way:
                 owed.setdefault(one.report, []).append(number)
         for report_id, numbers in owed.items():
-            opened.reports_under_way.add(report_id)
             is_there = is_recovery and await self._doors.blocking.run(
                 Lane.QUEUE, self._doors.spool.has, QueueId(report_id)
             )
+            if report_id in opened.reports_under_way:  # another job was faster while we waited
+                continue
+            opened.reports_under_way.add(report_id)
             if not is_there:
                 recipients = message.envelope.recipients
                 reports = [

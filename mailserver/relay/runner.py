@@ -284,6 +284,11 @@ class RelayRunner:
 
     async def _settle(self, queue_id: QueueId) -> None:
         """Make up for what a crash left undone after the last attempt (`spool`, rows 5 and 6)."""
+        while not await self._try_to_settle(queue_id):
+            await self._doors.clock.sleep(_BUSY_RETRY_S)
+
+    async def _try_to_settle(self, queue_id: QueueId) -> bool:
+        """False: our own disk was too busy."""
         try:
             opened, trouble = await self._open.open(queue_id)
             for item in trouble:
@@ -291,8 +296,11 @@ class RelayRunner:
             if opened.message is not None:
                 age_s = age_when_taken_up(opened.message.received_at, self._doors.clock.now())
                 await self._finish(opened, opened.message, age_s, is_recovery=True)
+        except Overloaded:
+            return False
         finally:
             self._open.close(queue_id)
+        return True
 
     async def _finish(
         self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool, job: Job | None = None
@@ -326,7 +334,7 @@ class RelayRunner:
                 if outcome.reply is None and not outcome.host:
                     self._doors.sink(Filed(message.queue_id, recipient, recipient))
                 else:
-                    self._doors.sink(Sent(message.queue_id, recipient, one.host, reply, moment.age_s))
+                    self._doors.sink(Sent(message.queue_id, recipient, one.host, reply, moment.age_s, outcome.tls))
             elif one.is_waiting:
                 wait = one.next_attempt - moment.now
                 self._doors.sink(

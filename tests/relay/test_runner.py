@@ -10,6 +10,8 @@ from mailserver.mail.envelope import Notify, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
 from mailserver.ports import LocalMailboxes, NoDestination, Overloaded, StorageFull, StorageTrouble
 from mailserver.relay.schedule import Schedule
+from mailserver.store.spool import WriteState
+from mailserver.store.spool_format import RecipientProgress, RecipientState
 from tests.fakes.awaiting import run, start
 from tests.fakes.directory import box
 from tests.fakes.disk import FaultyFiles
@@ -579,4 +581,24 @@ def test_two_destinations_of_one_message_keep_each_others_marks(tmp_path):
     office.transmitter.answer = lambda route, recipient: OK
     office.advance(331)
     assert office.transmitter.sent[2:] == [("b.example", ("u@b.example", "v@b.example"))]
+    assert office.on_disk() == []
+
+
+def test_what_a_crash_left_is_made_up_for_on_a_busy_disk_too(office):
+    queue_id = office.put("a@example.net", tell=False)
+    refused = RecipientProgress(RecipientState.BOUNCED, 1, reason="refused", enhanced="5.1.1", report=office.ids())
+    office.spool.apply([WriteState(queue_id, (refused,))])
+    real, calls = office.blocking.run, []
+
+    async def busy(lane, call, *args):
+        calls.append(call)
+        if 2 < len(calls) < 6:
+            raise Overloaded("queue")
+        return await real(lane, call, *args)
+
+    office.blocking.run = busy
+    office.restart()
+    for _ in range(5):
+        office.advance(5)
+    assert [name for name, _ in office.mailboxes.filed] == ["alice@example.org"]
     assert office.on_disk() == []
