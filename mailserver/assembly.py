@@ -16,6 +16,7 @@ from mailserver.config import Config, Listener
 from mailserver.destinations import Destinations
 from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
+from mailserver.mail.address import Mailbox
 from mailserver.mail.dns import IpAddress
 from mailserver.mail.envelope import Recipient
 from mailserver.mail.ids import QueueIds
@@ -73,7 +74,8 @@ class Assembly:
         self.credentials = Logins(foundation.accounts, blocking, clock, log)
         self.maildrops = MaildirMaildrops(blocking, files, self._maildirs.folder, log)
         self.find_destination = Destinations(config, foundation.accounts, foundation.smarthost)
-        self.reporter = Reporter(config.hostname, config.postmaster)
+        # The role and not the person behind it: who is the postmaster would else get bounces "from himself".
+        self.reporter = Reporter(config.hostname, Mailbox("postmaster", config.domains[0]))
         self.transmitter = self._transmitter(reactor)
         self.runner = self._runner()
         self.committer = GroupCommitter(

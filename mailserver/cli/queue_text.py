@@ -107,10 +107,10 @@ def span(seconds: float) -> str:
 
 
 def size(octets: int) -> str:
-    """`512`, `4.1k`, `3.2M`."""
+    """`512 B`, `4.1 kB`, `3.2 MB`."""
     if octets < 1000:
-        return str(octets)
-    return f"{octets / 1000:.1f}k" if octets < 1_000_000 else f"{octets / 1_000_000:.1f}M"
+        return f"{octets} B"
+    return f"{octets / 1000:.1f} kB" if octets < 1_000_000 else f"{octets / 1_000_000:.1f} MB"
 
 
 def _next(one: RecipientProgress, now: float) -> str:

@@ -97,7 +97,7 @@ def test_list_has_the_fixed_form(desk):
 def test_list_in_a_pipe_has_a_row_for_each_recipient_in_columns(desk):
     lines = [line.split("\t") for line in desk("list").splitlines()]
     assert len(lines) == 4
-    assert lines[0][:8] == [desk.old, "25h", "33", "alice@example.org", "bob@example.net", "waiting", "3", "in 9m"]
+    assert lines[0][:8] == [desk.old, "25h", "33 B", "alice@example.org", "bob@example.net", "waiting", "3", "in 9m"]
     assert lines[1][5] == "delivered"
     assert lines[2][3] == "<>"
 
