@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 # A field name is printable ASCII without colon (RFC 5322 2.2); blanks before the colon are obsolete syntax (4.5).
 _FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
+# A line that begins neither a field nor a fold, found in one pass: a header may hold 60,000 lines.
+_BAD_LINE = re.compile(rb"\r\n(?![ \t]|[!-9;-~]+[ \t]*:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +41,41 @@ def header_end(content: bytes) -> int:
     if limit < 2:
         return 0
     # The section ends earlier at a line that is neither a field nor a fold: some clients forget the empty line.
-    for field_end in _bad_line_starts(content, limit):
-        return field_end
-    return limit
-
-
-def _bad_line_starts(content: bytes, limit: int) -> Iterator[int]:
-    position = 0
-    while position < limit:
-        if content[position : position + 1] not in (b" ", b"\t") and not _FIELD_START.match(content, position, limit):
-            yield position
-        position = content.find(b"\r\n", position) + 2
+    bad = _BAD_LINE.search(content, 0, limit - 2)
+    return limit if bad is None else bad.start() + 2
 
 
 def fields(section: bytes) -> Iterator[HeaderField]:
     """The fields of a header section (as cut by `header_end`), in order."""
     position = 0
     while position < len(section):
-        end = section.find(b"\r\n", position)
-        while end >= 0 and section[end + 2 : end + 3] in (b" ", b"\t"):
-            end = section.find(b"\r\n", end + 2)
-        stop = len(section) if end < 0 else end + 2
+        stop = _field_end(section, position)
         match = _FIELD_START.match(section, position, stop)
         if match:
             yield HeaderField(match.group(1).lower(), section[position:stop], position)
         position = stop
+
+
+def _field_end(section: bytes, position: int) -> int:
+    """Where the field that begins at `position` ends, behind its folds and its CRLF."""
+    end = section.find(b"\r\n", position)
+    while end >= 0 and section[end + 2 : end + 3] in (b" ", b"\t"):
+        end = section.find(b"\r\n", end + 2)
+    return len(section) if end < 0 else end + 2
+
+
+def fields_named(section: bytes, name: bytes) -> Iterator[HeaderField]:
+    """The fields of this lower-case name, in order.
+
+    Quicker than `fields`, because nothing else is looked at; a name with blanks before its colon is passed over.
+    """
+    lowered = b"\r\n" + section.lower()
+    wanted = b"\r\n" + name + b":"
+    position = lowered.find(wanted)
+    while position >= 0:
+        stop = _field_end(section, position)
+        yield HeaderField(name, section[position:stop], position)
+        position = lowered.find(wanted, stop)
 
 
 def count_fields(section: bytes, name: bytes) -> int:
@@ -73,12 +85,6 @@ def count_fields(section: bytes, name: bytes) -> int:
 
 
 def first_value(section: bytes, name: bytes) -> bytes:
-    """The value of the first field of this lower-case name, unfolded; empty when there is none.
-
-    Quicker than `fields` for one field: nothing is looked at but the place where it stands.
-    """
-    start = (b"\r\n" + section.lower()).find(b"\r\n" + name + b":")
-    if start < 0:
-        return b""
-    found = next(fields(section[start:]), None)
+    """The value of the first field of this lower-case name, unfolded; empty when there is none."""
+    found = next(fields_named(section, name), None)
     return b"" if found is None else found.value

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from mailserver.mail import reply as replies
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope, Notify, OriginalRecipient, Recipient
-from mailserver.mail.headers import count_fields, fields, first_value, header_end
+from mailserver.mail.headers import count_fields, fields_named, first_value, header_end
 from mailserver.mail.ids import QueueId
 from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
@@ -179,17 +179,16 @@ def _behind_alias(recipient: Recipient, outside: Mailbox) -> Recipient:
 
 def _without_loops(copies: tuple[LocalCopy, ...], section: bytes) -> tuple[tuple[LocalCopy, ...], tuple[Mailbox, ...]]:
     """Leave out mailboxes that are named in a Delivered-To already: the message came back through a forwarder."""
-    if not count_fields(section, b"delivered-to"):
-        return copies, ()
     seen = frozenset(_delivered_to(section))
+    if not seen:
+        return copies, ()
     looped = tuple(copy.mailbox for copy in copies if copy.mailbox.folded in seen)
     return tuple(copy for copy in copies if copy.mailbox.folded not in seen), looped
 
 
 def _delivered_to(section: bytes) -> Iterator[str]:
-    for one in fields(section):
-        if one.name == b"delivered-to":
-            yield one.value.decode("utf-8", "replace").strip("<> ").lower()
+    for one in fields_named(section, b"delivered-to"):
+        yield one.value.decode("utf-8", "replace").strip("<> ").lower()
 
 
 def _completed(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.mail.headers import count_fields, fields, first_value, header_end
+from mailserver.mail.headers import count_fields, fields, fields_named, first_value, header_end
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,22 @@ def test_counting(section, count):
 )
 def test_first_value(section, value):
     assert first_value(section, b"message-id") == value
+
+
+def test_fields_of_a_name():
+    section = (
+        b"Delivered-To: a@b\r\nX: Delivered-To: no\r\nDELIVERED-TO:\r\n c@d\r\nX-Delivered-To: e@f\r\ndelivered-to:\r\n"
+    )
+    assert [field.value for field in fields_named(section, b"delivered-to")] == [b"a@b", b"c@d", b""]
+    assert all(section[field.start :].startswith(field.raw) for field in fields_named(section, b"delivered-to"))
+
+
+def test_a_header_of_very_many_fields_is_looked_at_quickly():
+    """Quadratic work would take minutes here."""
+    content = b"Delivered-To:x\r\n" * 100_000 + b"\r\n"
+    assert header_end(content) == len(content) - 2
+    assert count_fields(content, b"delivered-to") == 100_000
+    assert sum(1 for _ in fields_named(content, b"delivered-to")) == 100_000
 
 
 @given(st.lists(st.sampled_from([b"A: b", b"\r\n", b" ", b"x", b":", b"\t", b"\r", b"\n", b"Received: y\r\n"])))
