@@ -32,6 +32,7 @@ from mailserver.net.clock import ReactorClock
 from mailserver.net.listeners import BoundListener, ListenerService
 from mailserver.net.logsink import LogSink
 from mailserver.net.services import Farewell, HangupService, OrderedService, Poll, Starter
+from mailserver.net.systemd import READY, STOPPING, notify
 from mailserver.net.tls import CertificateTrouble
 from mailserver.ports import Lane
 from mailserver.store.account_tables import AccountsError
@@ -129,12 +130,14 @@ class MailServer(OrderedService):
         super().startService()  # type: ignore[no-untyped-call]
         for warning in self._foundation.tls.facts.warnings(self._config.hostname, self._clock.now()):
             _log.warn("[tls] {warning}", warning=warning)
+        notify(READY)
         self._log(Started(self._config.hostname, tuple(listener.where for listener in serving)))
 
     def stopService(self) -> "Deferred[None]":
         """Stop accepting, finish commits, 421 to the rest; at most `STOP_LIMIT_S`."""
         if not self.running:
             return Deferred.fromCoroutine(_nothing())
+        notify(STOPPING)
         self._log(Stopping(sum(len(guests) for guests in self.assembly.front_desk.guest_lists) if self.assembly else 0))
         return super().stopService()
 

@@ -180,21 +180,16 @@ def _unix_endpoint(reactor: Any, found: ListenerText) -> IStreamServerEndpoint:
 
 
 def _systemd_endpoint(reactor: Any, found: ListenerText) -> IStreamServerEndpoint:
-    """A socket that systemd opened for this process."""
+    """A socket that systemd opened for this process. Twisted has taken note of those before we were asked."""
     from twisted.internet.endpoints import serverFromString
 
-    if not os.environ.get("LISTEN_FDS") or os.environ.get("LISTEN_PID") != str(os.getpid()):
-        raise ListenTrouble(
-            'systemd gave this process no socket: start the server by "systemctl start" of a .socket unit whose '
-            ".service runs it, or use a tcp: listener"
-        )
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, _inner_text(found))
     except (KeyError, IndexError):
-        which = f"index {found.values['index']}" if "index" in found.values else f"name {found.values['name']!r}"
+        which = f"number {found.values['index']}" if "index" in found.values else f"named {found.values['name']!r}"
         raise ListenTrouble(
-            f"systemd gave {os.environ['LISTEN_FDS']} socket(s) ({os.environ.get('LISTEN_FDNAMES', 'without names')}), "
-            f"none with {which}"
+            f'systemd gave this process no socket {which}: start the server by "systemctl start" of a .socket unit '
+            "whose .service runs it (sockets count from 0; FileDescriptorName= names them), or use a tcp: listener"
         ) from None
     return endpoint
 

@@ -65,6 +65,7 @@ class Server:
         twistd_options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         preexec: Callable[[], object] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.folder = folder
         self.state = folder / "var"
@@ -75,6 +76,7 @@ class Server:
         self.twistd_options = list(twistd_options)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._preexec = preexec
+        self._pass_fds = tuple(pass_fds)
         self.process: subprocess.Popen[bytes] | None = None
         self.configure({"practice": {"accounts": list(accounts)}, **(settings or {})})
 
@@ -114,6 +116,7 @@ class Server:
                 stderr=output,
                 start_new_session=True,
                 preexec_fn=self._preexec,
+                pass_fds=self._pass_fds,
             )
 
     def start(self) -> "Server":

@@ -205,25 +205,13 @@ def test_a_unix_socket_that_cannot_be_made_is_told(tmp_path, factory):
         ListenerService(bound, factory).startService()
 
 
-def test_systemd_sockets_outside_systemd_are_explained(monkeypatch):
-    monkeypatch.delenv("LISTEN_FDS", raising=False)
-    with pytest.raises(ListenTrouble, match="systemd gave this process no socket"):
-        bind("systemd:domain=INET6:index=0")
-
-
-def test_systemd_sockets_meant_for_another_process_are_explained(monkeypatch):
-    monkeypatch.setenv("LISTEN_FDS", "1")
-    monkeypatch.setenv("LISTEN_PID", "1")
-    with pytest.raises(ListenTrouble, match="systemd gave this process no socket"):
-        bind("systemd:domain=INET6:index=0")
-
-
-def test_a_systemd_socket_that_is_not_among_those_given_is_explained(monkeypatch):
-    monkeypatch.setenv("LISTEN_FDS", "1")
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    monkeypatch.setenv("LISTEN_FDNAMES", "pop3")
-    with pytest.raises(ListenTrouble, match=r"systemd gave 1 socket\(s\) \(pop3\), none with name 'smtp'"):
-        bind("systemd:domain=INET6:name=smtp")
+@pytest.mark.parametrize(
+    ("text", "which"),
+    [("systemd:domain=INET6:index=0", "number 0"), ("systemd:domain=INET6:name=smtp", "named 'smtp'")],
+)
+def test_systemd_sockets_outside_systemd_are_explained(text, which):
+    with pytest.raises(ListenTrouble, match=f"systemd gave this process no socket {which}: start the server by"):
+        bind(text)
 
 
 @pytest_twisted.ensureDeferred
