@@ -64,6 +64,8 @@ class Transaction:
     arrival: Arrival
     # By the mailbox as it was written: other servers may tell upper from lower case in a local-part.
     routes: dict[Mailbox, tuple[Recipient, Route]] = field(default_factory=dict)
+    # Whether a recipient too many was told of in the log already.
+    has_overflowed: bool = False
 
     @property
     def recipients(self) -> tuple[Recipient, ...]:

@@ -298,6 +298,11 @@ class SmtpSession:
         """Note the reply, before it may become a 421 for too many errors. Logins have lines of their own."""
         if isinstance(event, Auth):
             return
+        if reply is replies.TOO_MANY_RECIPIENTS and transaction is not None:
+            # These do not count as errors, or a client with many recipients could never send; so one line for all.
+            if transaction.has_overflowed:
+                return
+            transaction.has_overflowed = True
         envelope = event.envelope if isinstance(event, Mail) else transaction and transaction.envelope
         self._doors.log(
             Refused(

@@ -146,6 +146,18 @@ def test_too_many_recipients_is_temporary_and_the_others_stay():
     ]
 
 
+def test_thousands_of_recipients_cost_one_line_and_leave_the_first_hundred():
+    """A client that pipelines all its recipients is no abuser, and must get its first hundred through."""
+    world = World()
+    client = world.connect()
+    client.code("MAIL FROM:<>")
+    said = client.say("".join(f"RCPT TO:<alice+{n}@example.test>\r\n" for n in range(3_000)))
+    assert said.count("452 4.5.3") == 2_900
+    assert len(world.lines("refused")) == 1
+    assert client.code("DATA") == 354
+    assert client.say("x\r\n.\r\n").startswith("250")
+
+
 def test_a_hundred_recipients_work():
     """RFC 5321 4.5.3.1.8."""
     client = World().connect()
