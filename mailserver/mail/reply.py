@@ -160,9 +160,8 @@ NUL_IN_CONTENT = reply(554, "5.6.0", "The message holds a NUL")
 TOO_MANY_HOPS = reply(554, "5.4.6", "Too many hops: this message goes round in a loop")
 DELIVERED_HERE_BEFORE = reply(554, "5.4.6", "This message was delivered to this mailbox before: a loop")
 HEADER_TOO_BIG = reply(552, "5.3.4", "The header of the message is too big")
-FROM_MISSING = reply(550, "5.6.0", "The message has no From field; add one with your address")
 FROM_TWICE = reply(550, "5.6.0", "The message has more than one From field")
-FROM_UNREADABLE = reply(550, "5.6.0", "The address in From cannot be read")
+FROM_UNREADABLE = reply(550, "5.6.0", "From must hold whole addresses, such as name@example.org")
 
 
 def banner(hostname: str) -> Reply:
