@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from mailserver.mail.peer import Peer
 from mailserver.maillog import Disconnected, Sink
+from mailserver.net.coroutines import run
 from mailserver.net.tls import ServerTls
 from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
 
@@ -147,6 +148,8 @@ class Conversation(TwistedProtocol):
         self._is_shutting_down = False
         self._unread = 0
         self._out: list[bytes] = []
+        # How the reply that is being worked out becomes octets.
+        self._encode: Callable[[Any], bytes] = bytes
         self._then = Then.CONTINUE
         self._reason = ""
         self._unblocked: list[Deferred[None]] = []
@@ -282,15 +285,14 @@ class Conversation(TwistedProtocol):
     def _answer(self, coroutine: Coroutine[Any, Any, Answer[Any]], encode: Callable[[Any], bytes]) -> None:
         """Begin an answer; nothing else is taken up until it is there (promise 4)."""
         self._is_busy = True
-        answer = Deferred.fromCoroutine(coroutine)
-        answer.addCallback(self._answered, encode)
-        answer.addErrback(self._failed)
+        self._encode = encode
+        run(coroutine, self._answered, self._failed)
 
-    def _answered(self, answer: Answer[Any], encode: Callable[[Any], bytes]) -> None:
+    def _answered(self, answer: Answer[Any]) -> None:
         self._is_busy = False
         if self._is_gone:
             return
-        self._out.append(encode(answer.reply))
+        self._out.append(self._encode(answer.reply))
         self._then = answer.then
         if not self._is_pumping:
             # The client waited for us until now; its own time starts here.
@@ -308,9 +310,7 @@ class Conversation(TwistedProtocol):
         async def wait() -> None:
             await awaitable
 
-        waiting = Deferred.fromCoroutine(wait())
-        waiting.addCallback(self._waited)
-        waiting.addErrback(self._failed)
+        run(wait(), self._waited, self._failed)
 
     def _waited(self, _: None) -> None:
         self._is_busy = False
