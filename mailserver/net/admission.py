@@ -49,7 +49,8 @@ class GuestList:
     def __init__(self, limits: ConnectionLimits, busy: bytes) -> None:
         self._limits = limits
         self._busy = busy
-        self._guests: dict[Guest, None] = {}
+        # The value tells whether a guest still holds its place, or was sent away.
+        self._guests: dict[Guest, bool] = {}
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -66,18 +67,25 @@ class GuestList:
 
     def entered(self, guest: Guest) -> None:
         """The conversation of an admitted connection begins."""
-        self._guests[guest] = None
+        self._guests[guest] = True
 
     def left(self, guest: Guest) -> None:
         """Its connection is gone."""
-        del self._guests[guest]
-        self._limits.release(guest.peer)
+        if self._guests.pop(guest):
+            self._limits.release(guest.peer)
 
     def _make_room(self) -> None:
         # A walk over at most `max_connections` guests for each newcomer, and only while it is crowded.
-        idle = [guest for guest in self._guests if guest.is_idle and guest.is_stranger]
-        if idle:
-            min(idle, key=_last_heard_at).evict(self._busy, EVICTED)
+        idle = [
+            guest for guest, holds_place in self._guests.items() if holds_place and guest.is_idle and guest.is_stranger
+        ]
+        if not idle:
+            return
+        guest = min(idle, key=_last_heard_at)
+        # Its place is free at once: a burst of newcomers is let in before the reactor has closed anything.
+        self._guests[guest] = False
+        self._limits.release(guest.peer)
+        guest.evict(self._busy, EVICTED)
 
 
 def _last_heard_at(guest: Guest) -> float:

@@ -160,7 +160,7 @@ def test_sigterm_ends_idle_sessions_with_421_and_the_process_soon(tmp_path):
         assert time.monotonic() - began < 5
         assert idle.recv(512).startswith(b"421 4.3.2 ")
         assert idle.recv(512) == b""
-        assert "stopping sessions=1" in server.log
+        assert "[mail#info] stopping sessions=" in server.log
         assert not any(takes_connections(port) for port in server.ports.values())
         assert not (server.state / "control.sock").exists()
         assert "Traceback" not in server.log
@@ -308,6 +308,15 @@ def is_greeted(server):
         return False
 
 
+def is_refused(port):
+    """Whether a connection is dropped without a word."""
+    try:
+        with socket.create_connection((HOST, port), timeout=LIMIT_S) as connection:
+            return is_closed(connection)
+    except ConnectionResetError:
+        return True
+
+
 def is_closed(connection):
     """Whether the server has ended it, in whatever way."""
     try:
@@ -332,8 +341,7 @@ def test_too_many_connections_of_one_client_are_turned_away_with_421(tmp_path):
         with socket.create_connection((HOST, server.ports["submission"]), timeout=LIMIT_S) as one_more:
             assert one_more.recv(200).startswith(b"421 4.7.0 Too many connections from your address")
             assert is_closed(one_more)
-        with socket.create_connection((HOST, server.ports["submissions"]), timeout=LIMIT_S) as one_more:
-            assert is_closed(one_more), "no handshake for a refusal"
+        assert is_refused(server.ports["submissions"]), "no handshake for a refusal"
         with socket.create_connection((HOST, server.ports["pop3"]), timeout=LIMIT_S) as other_group:
             assert other_group.recv(100).startswith(b"+OK")
         crowd[0].close()
@@ -354,8 +362,7 @@ def test_a_crowd_of_strangers_that_say_nothing_keeps_nobody_out(tmp_path):
 def test_a_tls_handshake_that_never_comes_is_given_up(tmp_path):
     with Server(tmp_path, {"smtp": {"command_timeout": "1s"}, "pop3": {"idle_timeout": "1s"}}) as server:
         for service in ("submissions", "pop3s"):
-            with socket.create_connection((HOST, server.ports[service]), timeout=LIMIT_S) as mute:
-                assert is_closed(mute)
+            assert is_refused(server.ports[service])
         assert "the TLS handshake took too long" in server.log
 
 

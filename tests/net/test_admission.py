@@ -90,3 +90,16 @@ def test_guests_may_leave_while_all_are_asked_to_go():
         guests.left(guest)
     assert len(guests) == 0
     assert len(entered) == 5
+
+
+def test_a_burst_is_let_in_although_nobody_who_was_sent_away_is_gone_yet():
+    guests, entered = crowd(9, limit=10)
+    for number in range(9):
+        peer = peer_from("192.0.2.2", number + 1)
+        assert guests.admit(peer) is Admission.ADMITTED
+        guests.entered(FakeGuest(peer, last_heard_at=100.0 + number))
+    assert [len(guest.ended) for guest in entered] == [1] * 9
+    for guest in entered:
+        guests.left(guest)
+    assert len(guests) == 9
+    assert guests.admit(peer_from("192.0.2.3", 1)) is Admission.ADMITTED
