@@ -4,6 +4,7 @@ Runs in `makeService` as the user the server will run as (`identity.acting_as`),
 the operator's terminal, with twistd in the foreground or not, and everything made belongs to that user. Blocking.
 """
 
+import errno
 import fcntl
 import os
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mailserver.net.tls import CertificateFiles, CertificateTrouble, ServerTls, 
 from mailserver.practice import PracticeAccount, make_practice_accounts
 from mailserver.store.account_tables import AccountsError
 from mailserver.store.accounts import AccountsFile
+from mailserver.store.files import Files
 from mailserver.store.state_lock import StateLock, StateLocked
 
 
@@ -52,13 +54,14 @@ def lay_foundation(config: Config, now: float) -> Foundation:
         raise StartTrouble(str(trouble)) from None
     lock = _lock(config.storage.state)
     try:
+        _make_maildirs(config.storage.maildirs)
         practice = _practice_accounts(config)
         if practice:
             accounts.load()
         if tls is None:
             tls = ServerTls(ensure_self_signed(config.storage.state / "tls", config.hostname, now))
             return Foundation(lock, accounts, tls, smarthost, practice, tls.files.certificate)
-    except (AccountsError, CertificateTrouble) as trouble:
+    except (AccountsError, CertificateTrouble, StartTrouble) as trouble:
         lock.release()
         raise StartTrouble(str(trouble)) from None
     return Foundation(lock, accounts, tls, smarthost, practice, None)
@@ -73,6 +76,16 @@ def _own_certificate(config: Config) -> ServerTls | None:
         return ServerTls(CertificateFiles(certificate, private_key))
     except CertificateTrouble as trouble:
         raise StartTrouble(f"{config.path}: [tls] {trouble}") from None
+
+
+def _make_maildirs(root: Path) -> None:
+    """The root of all mailboxes; the mailboxes themselves are made by their first message."""
+    try:
+        Files().make_folders(str(root))
+        if not os.access(root, os.W_OK | os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
+    except OSError as trouble:
+        raise StartTrouble(_cannot_write("storage.maildirs", root, trouble)) from None
 
 
 def _lock(state: Path) -> StateLock:
@@ -90,7 +103,7 @@ def _practice_accounts(config: Config) -> tuple[PracticeAccount, ...]:
     try:
         return make_practice_accounts(config)
     except OSError as trouble:
-        raise AccountsError([_cannot_write("storage.state", config.storage.state, trouble)]) from None
+        raise StartTrouble(_cannot_write("storage.state", config.storage.state, trouble)) from None
 
 
 def _cannot_write(key: str, folder: Path, trouble: OSError) -> str:

@@ -6,6 +6,7 @@
       lanes               threads for blocking work
       recovery            what a crash left half-done is cleaned up; nothing is accepted before
       committer           the way to disk for everything accepted
+      transmitter         connections to next hops that are kept for another message
       queue               what could not be delivered yet; it is read in slices while mail flows already
       control             the command line's way to the queue
       accounts            looked at each second

@@ -8,8 +8,9 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from twisted.application.service import IService
@@ -76,6 +77,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
     from mailserver.net.listeners import ListenTrouble, bind_listeners, raise_descriptor_limit
     from mailserver.service import build_service, listeners_of
 
+    sys.excepthook = _without_traceback(sys.excepthook, (StartTrouble, ListenTrouble))
     use_monotonic_time(reactor)
     raise_descriptor_limit()
     try:
@@ -137,6 +139,22 @@ def _files_of_root(parent: Mapping[str, Any], identity: Identity | None) -> Any:
             identity.own(path)
 
     return give_away
+
+
+def _without_traceback(
+    otherwise: Callable[[type[BaseException], BaseException, TracebackType | None], Any],
+    plain: tuple[type[BaseException], ...],
+) -> Callable[[type[BaseException], BaseException, TracebackType | None], Any]:
+    """An excepthook that tells these in our words: a Unix socket is made only when the service starts."""
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, plain):
+            # twistd has made a log of standard error by then.
+            print(_refusal(str(error)), file=sys.__stderr__)
+        else:
+            otherwise(kind, error, trace)
+
+    return tell
 
 
 def _refusal(text: str) -> SystemExit:

@@ -88,3 +88,17 @@ def test_after_trouble_with_practice_accounts_the_lock_is_free_again(tmp_path):
     with pytest.raises(StartTrouble, match="practice-passwords"):
         lay_foundation(config, NOW)
     StateLock(config.storage.state, "test").release()
+
+
+def test_a_folder_for_mail_that_cannot_be_made_is_told_and_the_lock_is_free_again(tmp_path):
+    config = config_with(tmp_path)
+    (tmp_path / "maildirs").write_text("a file")
+    with pytest.raises(StartTrouble, match=r"storage.maildirs: .* Make the folder"):
+        lay_foundation(config, NOW)
+    StateLock(config.storage.state, "test").release()
+
+
+def test_a_folder_for_mail_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    with pytest.raises(StartTrouble, match=r"storage.maildirs: .*permission denied"):
+        lay_foundation(config_with(tmp_path), NOW)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import trustme
 
-from tests.integration.server import HOST, LIMIT_S, Server, takes_connections
+from tests.integration.server import HOST, LIMIT_S, Server, takes_connections, wait_until
 
 
 def refuse(server, *, in_background=False):
@@ -165,3 +165,23 @@ def test_an_unknown_option_is_refused_with_the_usage(server):
     done = subprocess.run([*server.command, "--cofnig", "x"], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 1
     assert "--config" in done.stdout
+
+
+def test_a_unix_socket_that_cannot_be_made_is_told(server, in_background):
+    """Made only when the service starts, as the user it runs as; twistd is in the background by then."""
+    (server.folder / "smtp.sock").mkdir()
+    server.configure({"listen": {"smtp": [f"unix:{server.folder}/smtp.sock"]}})
+    command = server.command
+    if in_background:
+        command = [one for one in command if one not in ("-n", "--pidfile=")]
+        command[1:1] = [f"--pidfile={server.folder}/twistd.pid", f"--logfile={server.folder}/twistd.log"]
+    done = subprocess.run(command, cwd=server.folder, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 1
+    assert "cannot listen on" in done.stderr
+    assert "Traceback" not in done.stderr
+    wait_until(lambda: not any(takes_connections(port) for port in server.ports.values()), "the end of the process")
+
+
+def test_a_folder_for_mail_that_cannot_be_made(server, in_background):
+    server.maildirs.write_text("a file")
+    assert "storage.maildirs" in refuse(server, in_background=in_background)
