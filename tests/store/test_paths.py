@@ -42,7 +42,7 @@ TABLE = [
     ("a\\b", "a%5cb", ""),
     ("a:b", "a%3ab", "ends the path in other programs' mail_location"),
     ("a@b", "a%40b", "a quoted local-part"),
-    ("", "%", "the local-part of `\"\"@example.org`"),
+    ("", "%", 'the local-part of `""@example.org`'),
     ("%", "%25", "not the empty one"),
     ("a\u2028b", "a%e2%80%a8b", "line separator"),
     ("a\u200bb", "a%e2%80%8bb", "zero width: two look alike"),
