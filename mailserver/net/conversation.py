@@ -36,6 +36,8 @@ MAX_UNREAD_OCTETS = 64 << 10
 RATE_PERIOD_S = 60.0
 # After we closed, the client gets this long to take the last reply before the connection is dropped.
 CLOSE_GRACE_S = 10.0
+# A handshake is a matter of two round trips; who draws it out has not said a word yet.
+HANDSHAKE_S = 60.0
 
 _log = Logger()
 
@@ -45,7 +47,7 @@ class Timeouts:
     """Seconds, and `min_rate` in octets a second.
 
     `command_s` is a deadline for a whole command line (a drip of octets does not draw it out), for silence within
-    content, for a TLS handshake, and for a client that does not take our replies.
+    content, for a TLS handshake (at most `HANDSHAKE_S`), and for a client that does not take our replies.
     """
 
     command_s: float
@@ -492,7 +494,7 @@ class Conversation(TwistedProtocol):
         """When the present phase ends, and what it is called then."""
         limits = self._timeouts
         if self._is_shaking_hands:
-            return self._phase_began + limits.command_s, TimedOut.HANDSHAKE
+            return self._phase_began + min(limits.command_s, HANDSHAKE_S), TimedOut.HANDSHAKE
         if self._is_blocked:
             return self._phase_began + limits.command_s, TimedOut.WRITE
         if self._is_busy:

@@ -394,6 +394,14 @@ def test_a_handshake_has_a_deadline():
     assert line.session.lost_because == TimedOut.HANDSHAKE.value
 
 
+def test_a_handshake_has_a_minute_however_long_commands_may_take():
+    line = connect(Timeouts(command_s=3600.0, content_s=3600.0), tls="context", implicit=True)
+    line.clock.advance(59)
+    assert not line.transport.aborted
+    line.clock.advance(1)
+    assert line.transport.aborted
+
+
 def test_implicit_tls_greets_after_the_handshake():
     line = connect(tls="context", implicit=True)
 
