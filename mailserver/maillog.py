@@ -6,11 +6,15 @@ Nothing here ever holds a password or content. `service` installs the sink; test
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from mailserver.mail.reply import printable
+
+# What may stand behind `=` without quotes.
+_PLAIN = re.compile('[^ "=,]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +27,28 @@ class MailEvent:
 
     def line(self) -> str:
         """The event as one line of printable text."""
-        lead: list[str] = []
-        rest: list[str] = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "queue_id":
-                lead.insert(0, f"{value} {self.word}" if value else self.word)
-            elif field.name == "peer":
-                lead.append(f"[{printable(str(value))}]")
-            elif value not in (None, "", ()):
-                rest.append(f"{field.name}={_shown(value)}")
-        if not lead or "queue_id" not in {field.name for field in fields(self)}:
-            lead.insert(0, self.word)
-        return " ".join(lead + rest)
+        queue_id = getattr(self, "queue_id", "")
+        parts = [printable(queue_id), self.word] if queue_id else [self.word]
+        peer = getattr(self, "peer", None)
+        if peer is not None:
+            parts.append(f"[{printable(peer)}]")
+        for name in _other_fields(type(self)):
+            value = getattr(self, name)
+            if value is not None and value != "" and value != ():
+                parts.append(f"{name}={_shown(value)}")
+        return " ".join(parts)
+
+
+_names: dict[type[MailEvent], tuple[str, ...]] = {}
+
+
+def _other_fields(event: type[MailEvent]) -> tuple[str, ...]:
+    """The names of an event's fields but for those that stand at its beginning; worked out once for each event."""
+    names = _names.get(event)
+    if names is None:
+        names = tuple(field.name for field in fields(event) if field.name not in ("queue_id", "peer"))
+        _names[event] = names
+    return names
 
 
 def _shown(value: object) -> str:
@@ -45,9 +58,7 @@ def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     text = printable(str(value))
-    if not text or any(char in ' "=,' for char in text):
-        return json.dumps(text, ensure_ascii=False)
-    return text
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 Sink = Callable[[MailEvent], None]
