@@ -157,10 +157,10 @@ class Transaction:
 
     def _send_large(self, number: int, content: LargeMessage, body_lines: int | None) -> Pop3Reply:
         self._close_large()
+        self._large = pieces = LargeBody(self, number, content, body_lines)
         if self._is_closed:
             # The connection was lost while the file was opened.
-            content.close()
-        self._large = pieces = LargeBody(self, number, content, body_lines)
+            self._close_large()
         if body_lines is not None:
             return replies.top_in_pieces(pieces)
         return replies.message_in_pieces(self.sizes[number - 1], pieces)
@@ -197,6 +197,9 @@ class LargeBody:
         """The next octets for the wire, `b""` at the end. Raises `StorageTrouble` or `Overloaded`: then hang up."""
         while not self._is_at_end:
             stored = b"" if self._encoder.is_complete else await self._content.next_piece()
+            if self._is_at_end:
+                # The connection was lost meanwhile, and the read was cut short: that is no news about the file.
+                break
             if not stored:
                 return await self._end()
             if piece := self._encoder.encode(stored):

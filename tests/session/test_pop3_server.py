@@ -464,6 +464,23 @@ def test_a_connection_that_dies_in_a_large_message_leaves_no_file_open():
     assert not world.maildrops.seen
 
 
+def test_a_connection_that_dies_during_a_read_teaches_nobody_a_wrong_size():
+    """The read that was under way comes back cut short; that is no news about the file."""
+    for rest in (b"", b"what was read meanwhile"):
+        world = World()
+        connection = logged_in(world, LARGE)
+        connection.machine.receive(b"RETR 1\r\n")
+        pieces = run(connection.session.answer(connection.machine.next_event())).reply.pieces
+        run(pieces.next_piece())
+        read: Deferred[bytes] = Deferred()
+        pieces._content.next_piece = lambda read=read: read
+        waiting = start(pieces.next_piece())
+        connection.session.lost("connection lost")
+        read.callback(rest)
+        assert waiting.result == b""
+        assert not world.maildrops.known_sizes
+
+
 def test_a_large_message_that_breaks_off_never_gets_a_terminator():
     world = World()
     connection = logged_in(world, LARGE)
