@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import deliver, idle, pop3, servers
+from bench.measure import spread_folders
 from tests.peers.running import open_folder
 
 KINDS = ("deliver", "large", "pop3", "foreign", "idle")
@@ -51,6 +52,7 @@ def measure_deliver(
     """Receiving and filing, ours and Postfix's."""
     with ExitStack() as stack:
         folder.mkdir(mode=0o711)
+        spread_folders(folder)
         running = [stack.enter_context(servers.ours(folder / "ours"))]
         if with_peers:
             running.append(stack.enter_context(servers.postfix(folder / "postfix")))
@@ -73,6 +75,7 @@ def measure_pop3(
     """Fetching from a large mailbox, ours and Dovecot's."""
     with ExitStack() as stack:
         folder.mkdir(mode=0o711)
+        spread_folders(folder)
         pop3.fill(folder / "source", MAILBOX_SIZE, sizes_in_names=sizes_in_names)
         fill = partial(pop3.copy, folder / "source")
         running = [stack.enter_context(servers.ours_with_mailbox(folder / "ours", fill))]
@@ -109,15 +112,17 @@ def measure_idle(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str,
 
 def print_rows(kind: str, rows: Iterable[Row]) -> None:
     """One table; a ratio above 1 is in our favor, whichever way the figure counts."""
-    print(f"\n{kind:<26}{'':<14}{'ours':>12}{'peer':>12}{'ratio':>8}")
+    print(f"\n{kind:<26}{'':<14}{'ours':>12}{'peer':>12}{'ratio':>10}")
     for title, unit, ours, theirs, more_is_better in rows:
         peer = "-" if theirs is None else _figure(theirs)
         better, worse = (ours, theirs) if more_is_better else (theirs, ours)
-        ratio = "-" if theirs is None or not worse else f"{better / worse:.2f}x"
-        print(f"{title:<26}{unit:<14}{_figure(ours):>12}{peer:>12}{ratio:>8}", flush=True)
+        ratio = "-" if theirs is None or not worse or better == float("inf") else f"{better / worse:.2f}x"
+        print(f"{title:<26}{unit:<14}{_figure(ours):>12}{peer:>12}{ratio:>10}", flush=True)
 
 
 def _figure(value: float) -> str:
+    if value == float("inf"):
+        return "never"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
