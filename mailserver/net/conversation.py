@@ -15,8 +15,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Server
@@ -27,6 +26,7 @@ from zope.interface import implementer
 from mailserver.mail.peer import Peer
 from mailserver.maillog import Disconnected, Sink
 from mailserver.net.coroutines import run
+from mailserver.net.ending import CLOSED_BY_CLIENT, why_it_ended
 from mailserver.net.tls import ServerTls
 from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
 
@@ -36,6 +36,9 @@ MAX_UNREAD_OCTETS = 64 << 10
 RATE_PERIOD_S = 60.0
 # After we closed, the client gets this long to take the last reply before the connection is dropped.
 CLOSE_GRACE_S = 10.0
+# Replies of one round leave together, but no more than these: a flood of HELP must not make megabytes of answers before
+# it shows that nobody reads them.
+_REPLIES_IN_ONE_WRITE = 64
 # A handshake is a matter of two round trips; who draws it out has not said a word yet.
 HANDSHAKE_S = 60.0
 
@@ -104,7 +107,7 @@ class Membership(Protocol):
         """The connection is gone."""
 
 
-@implementer(IHandshakeListener, IPushProducer)
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class Conversation(TwistedProtocol):
     """The Twisted protocol; `SmtpConversation` and `Pop3Conversation` say what is special to each.
 
@@ -148,6 +151,7 @@ class Conversation(TwistedProtocol):
         self._is_gone = False
         self._is_aborted = False
         self._is_shutting_down = False
+        self._has_input_ended = False
         self._unread = 0
         self._out: list[bytes] = []
         # How the reply that is being worked out becomes octets.
@@ -227,13 +231,25 @@ class Conversation(TwistedProtocol):
             return
         self._pump()
 
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more, but may still read: what it sent before is answered, then we close too.
+
+        Without this a client that closes its half behind the last dot would have its message filed and never hear so,
+        and send it again.
+        """
+        self._has_input_ended = True
+        self._pump()
+
+    def writeConnectionLost(self) -> None:
+        """Never called: we close both halves at once."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, for whatever reason."""
         self._is_gone = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        why = self._reason or _plain(reason)
+        why = self._reason or why_it_ended(reason)
         if not self._is_closing or self._reason:
             self._log(Disconnected(str(self.peer), self.service, why))
         self._session.lost(why)
@@ -274,6 +290,8 @@ class Conversation(TwistedProtocol):
                 if self._then is not Then.CONTINUE:
                     self._flush()
                     self._do_then()
+                elif len(self._out) >= _REPLIES_IN_ONE_WRITE:
+                    self._flush()
         except Exception:  # noqa: BLE001 - a mistake of ours ends this conversation, never the process
             self._failed(Failure())
         finally:
@@ -281,7 +299,12 @@ class Conversation(TwistedProtocol):
         self._flush()
         if has_moved:
             self._note_phase()
-        if not (self._is_busy or self._is_blocked):
+        if self._is_busy or self._is_blocked:
+            return
+        if self._has_input_ended and not self._is_closing and not self._is_gone:
+            self._reason = CLOSED_BY_CLIENT
+            self._close()
+        else:
             self._resume_reading()
 
     def _answer(self, coroutine: Coroutine[Any, Any, Answer[Any]], encode: Callable[[Any], bytes]) -> None:
@@ -317,6 +340,8 @@ class Conversation(TwistedProtocol):
     def _waited(self, _: None) -> None:
         self._is_busy = False
         self._last_octets_at = self._clock.monotonic()
+        if self._is_shutting_down and not self._is_gone:
+            self._do_then()
         self._pump()
 
     def _failed(self, failure: Failure) -> None:
@@ -381,7 +406,7 @@ class Conversation(TwistedProtocol):
 
     def _resume_reading(self) -> None:
         self._unread = 0
-        if self._is_reading_paused and not self._is_gone:
+        if self._is_reading_paused and not (self._is_gone or self._is_closing or self._has_input_ended):
             self._is_reading_paused = False
             self.transport.resumeProducing()
 
@@ -447,6 +472,8 @@ class Conversation(TwistedProtocol):
         """Close when what was written is out; the timer drops it when the client does not take that."""
         if self._is_closing or self._is_gone:
             return
+        # TLS has to read the client's last record before it is at its end.
+        self._resume_reading()
         self._is_closing = True
         self._phase_began = self._clock.monotonic()
         self.transport.unregisterProducer()
@@ -511,12 +538,3 @@ class Conversation(TwistedProtocol):
             (self._content_began + limits.content_s, TimedOut.CONTENT),
             key=lambda one: one[0],
         )
-
-
-def _plain(reason: Failure) -> str:
-    """Why a connection ended, in words for the log."""
-    if reason.check(ConnectionDone):
-        return "closed by the client"
-    if reason.check(ConnectionLost):
-        return "connection lost"
-    return f"{reason.type.__name__ if reason.type else 'failure'}: {reason.getErrorMessage()}"

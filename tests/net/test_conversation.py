@@ -6,8 +6,9 @@ The toy machine makes an event of every line; the toy session answers `slow` lat
 from dataclasses import dataclass
 
 import pytest
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
@@ -223,6 +224,65 @@ def test_a_client_that_never_reads_is_dropped(line):
     assert line.transport.aborted
 
 
+def test_a_flood_whose_answers_nobody_reads_is_not_answered_to_its_end(line):
+    """All answers in one write would be megabytes before the transport could say that it has enough."""
+    write = line.transport.write
+
+    def filled_up(octets):
+        write(octets)
+        line.conversation.pauseProducing()
+
+    line.transport.write = filled_up
+    line.say(b"a\n" * 10_000)
+    assert len(line.session.asked) < 200
+
+
+def test_a_client_that_closes_its_half_hears_the_answer_that_is_worked_out(line):
+    """RFC 9293 3.6: it sends nothing more and still listens; without the 250 it would send its message again."""
+    line.say(b"a\nslow\nb\n")
+    line.conversation.readConnectionLost()
+    assert line.heard() == b"a\n"
+    assert not line.transport.disconnecting
+    line.session.answers["slow"].callback(None)
+    assert line.heard() == b"slow\nb\n"
+    assert line.transport.disconnecting
+
+
+def test_a_client_that_closes_with_nothing_under_way_is_gone_at_once(line):
+    line.say(b"half a comm")
+    line.conversation.readConnectionLost()
+    assert line.transport.disconnecting
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    assert [event.reason for event in line.log] == ["closed by the client"]
+
+
+def test_a_client_that_closes_its_half_behind_quit_hears_goodbye_and_makes_no_line(line):
+    line.say(b"slow\nquit\n")
+    line.conversation.readConnectionLost()
+    line.session.answers["slow"].callback(None)
+    assert line.heard() == b"slow\nbye\n"
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    assert line.log == []
+
+
+def test_a_client_that_closed_its_half_is_never_read_again(line):
+    """The transport would report the end of its input again and again."""
+    line.say(b"slow\n")
+    line.say(b"x" * (MAX_UNREAD_OCTETS + 1))
+    line.conversation.readConnectionLost()
+    line.session.answers["slow"].callback(None)
+    assert line.transport.producerState == "paused"
+
+
+def test_a_client_that_closed_its_half_and_does_not_read_is_dropped(line):
+    line.conversation.pauseProducing()
+    line.say(b"a\n")
+    line.conversation.readConnectionLost()
+    assert not line.transport.disconnecting
+    line.clock.advance(31)
+    assert line.transport.aborted
+
+
 def test_a_drip_of_octets_does_not_draw_out_the_command_deadline(line):
     for _ in range(29):
         line.clock.advance(1)
@@ -341,6 +401,21 @@ def test_an_answer_that_comes_after_the_end_goes_nowhere(line):
     assert line.heard() == b""
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SSL.Error([("SSL routines", "", "wrong version number")]), "TLS failed: wrong version number"),
+        (SSL.SysCallError(-1, "Unexpected EOF"), "TLS failed: Unexpected EOF"),
+        (SSL.Error(), "TLS failed: the connection broke"),
+        (ConnectionLost(), "connection lost"),
+        (ValueError("odd"), "ValueError: odd"),
+    ],
+)
+def test_the_log_says_in_words_why_a_connection_ended(line, error, text):
+    line.conversation.connectionLost(Failure(error))
+    assert [event.reason for event in line.log] == [text]
+
+
 def test_the_server_stops_an_idle_conversation_at_once(line):
     line.conversation.shut_down()
     assert line.heard() == b"end: stop\n"
@@ -353,6 +428,16 @@ def test_the_server_finishes_an_answer_before_it_stops_the_conversation(line):
     assert line.heard() == b""
     line.session.answers["slow"].callback(None)
     assert line.heard() == b"slow\nend: stop\n"
+    assert line.transport.disconnecting
+
+
+def test_the_server_stops_a_conversation_that_waits_for_the_disk_when_the_disk_is_done(line):
+    written = Deferred()
+    line.conversation._wait_for(written)
+    line.conversation.shut_down()
+    assert line.heard() == b""
+    written.callback(None)
+    assert line.heard() == b"end: stop\n"
     assert line.transport.disconnecting
 
 

@@ -1,0 +1,57 @@
+"""Clients that close, flood and vanish, against the real process."""
+
+import socket
+
+from tests.integration.server import ALICE, HOST, LIMIT_S, Server
+
+LETTER = f"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<{ALICE}>\r\nDATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n".encode()
+
+
+def connect(server, service="smtp"):
+    return socket.create_connection((HOST, server.ports[service]), timeout=LIMIT_S)
+
+
+def rest(connection):
+    """Everything until the server closes."""
+    with connection, connection.makefile("rb") as reader:
+        return reader.read()
+
+
+def test_who_closes_its_half_behind_the_dot_hears_that_the_message_was_taken(tmp_path):
+    """`printf ... | nc -N` does so; without the 250 a client would send the message a second time."""
+    with Server(tmp_path) as server:
+        for end, last in ((b"", b"accepted\r\n"), (b"QUIT\r\n", b"Goodbye\r\n")):
+            client = connect(server)
+            client.sendall(LETTER + end)
+            client.shutdown(socket.SHUT_WR)
+            assert rest(client).endswith(last)
+        assert len(server.messages(ALICE)) == 2
+
+
+def test_who_closes_its_half_in_the_middle_of_a_message_is_let_go_and_nothing_is_filed(tmp_path):
+    with Server(tmp_path) as server:
+        client = connect(server)
+        client.sendall(LETTER[:-3])
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client).endswith(b"a line with only a dot\r\n")
+        server.wait_for_log('service=smtp reason="closed by the client"', 2)
+        assert server.messages(ALICE) == []
+
+
+def test_a_flood_of_commands_is_answered_in_order_up_to_the_limit(tmp_path):
+    with Server(tmp_path) as server:
+        client = connect(server)
+        client.sendall(b"NOOP\r\n" * 20_000)
+        banner, *answers, last = rest(client).splitlines()
+        assert banner.startswith(b"220 ")
+        assert answers == [b"250 2.0.0 Ok"] * 5_000
+        assert last.startswith(b"421 4.7.0 Too many commands")
+
+
+def test_a_client_of_implicit_tls_that_speaks_in_clear_is_told_of_in_words(tmp_path):
+    with Server(tmp_path) as server:
+        client = connect(server, "submissions")
+        client.sendall(b"EHLO somebody.example\r\n")
+        rest(client)
+        server.wait_for_log('service=submissions reason="TLS failed: wrong version number"')
+        assert "Traceback" not in server.log
