@@ -36,9 +36,11 @@ MAX_UNREAD_OCTETS = 64 << 10
 RATE_PERIOD_S = 60.0
 # After we closed, the client gets this long to take the last reply before the connection is dropped.
 CLOSE_GRACE_S = 10.0
-# Replies of one round leave together, but no more than these: a flood of HELP must not make megabytes of answers before
-# it shows that nobody reads them.
-_REPLIES_IN_ONE_WRITE = 64
+# Replies of one round leave together. A round answers so many pipelined commands, and makes little more than so many
+# octets of replies, before they are written and everybody else gets a turn: a flood of HELP, or of LIST over a large
+# maildrop, must not make megabytes of answers before it shows that nobody reads them.
+MAX_ROUND_REPLIES = 128
+MAX_ROUND_OCTETS = 64 << 10
 # A handshake is a matter of two round trips; who draws it out has not said a word yet.
 HANDSHAKE_S = 60.0
 
@@ -154,6 +156,9 @@ class Conversation(TwistedProtocol):
         self._has_input_ended = False
         self._unread = 0
         self._out: list[bytes] = []
+        self._out_octets = 0
+        # Set while the rest of a long round waits for its turn.
+        self._turn: Cancellable | None = None
         # How the reply that is being worked out becomes octets.
         self._encode: Callable[[Any], bytes] = bytes
         self._then = Then.CONTINUE
@@ -224,7 +229,7 @@ class Conversation(TwistedProtocol):
             return
         self._last_octets_at = self._clock.monotonic()
         self._machine.receive(data)
-        if self._is_busy or self._is_blocked:
+        if self._is_busy or self._is_blocked or self._turn is not None:
             self._unread += len(data)
             if self._unread > MAX_UNREAD_OCTETS:
                 self._pause_reading()
@@ -246,9 +251,10 @@ class Conversation(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, for whatever reason."""
         self._is_gone = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._turn):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._turn = None
         why = self._reason or why_it_ended(reason)
         if not self._is_closing or self._reason:
             self._log(Disconnected(str(self.peer), self.service, why))
@@ -278,7 +284,7 @@ class Conversation(TwistedProtocol):
 
     def _pump(self) -> None:
         """Answer what can be answered now; replies of one round leave in one write."""
-        if self._is_pumping or self._is_gone:
+        if self._is_pumping or self._is_gone or self._turn is not None:
             return
         self._is_pumping = True
         has_moved = False
@@ -290,8 +296,9 @@ class Conversation(TwistedProtocol):
                 if self._then is not Then.CONTINUE:
                     self._flush()
                     self._do_then()
-                elif len(self._out) >= _REPLIES_IN_ONE_WRITE:
-                    self._flush()
+                elif len(self._out) >= MAX_ROUND_REPLIES or self._out_octets > MAX_ROUND_OCTETS:
+                    self._turn = self._clock.call_later(0, self._go_on)
+                    break
         except Exception:  # noqa: BLE001 - a mistake of ours ends this conversation, never the process
             self._failed(Failure())
         finally:
@@ -299,13 +306,18 @@ class Conversation(TwistedProtocol):
         self._flush()
         if has_moved:
             self._note_phase()
-        if self._is_busy or self._is_blocked:
+        if self._is_busy or self._is_blocked or self._turn is not None:
             return
         if self._has_input_ended and not self._is_closing and not self._is_gone:
             self._reason = CLOSED_BY_CLIENT
             self._close()
         else:
             self._resume_reading()
+
+    def _go_on(self) -> None:
+        """The rest of a long round."""
+        self._turn = None
+        self._pump()
 
     def _answer(self, coroutine: Coroutine[Any, Any, Answer[Any]], encode: Callable[[Any], bytes]) -> None:
         """Begin an answer; nothing else is taken up until it is there (promise 4)."""
@@ -317,7 +329,9 @@ class Conversation(TwistedProtocol):
         self._is_busy = False
         if self._is_gone:
             return
-        self._out.append(self._encode(answer.reply))
+        octets = self._encode(answer.reply)
+        self._out.append(octets)
+        self._out_octets += len(octets)
         self._then = answer.then
         if not self._is_pumping:
             # The client waited for us until now; its own time starts here.
@@ -358,6 +372,7 @@ class Conversation(TwistedProtocol):
         if self._out and not self._is_gone and not self._is_aborted:
             octets = b"".join(self._out) if len(self._out) > 1 else self._out[0]
             self._out.clear()
+            self._out_octets = 0
             if octets:
                 self._write(octets)
 

@@ -13,7 +13,15 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from mailserver.mail.peer import peer_from
-from mailserver.net.conversation import CLOSE_GRACE_S, MAX_UNREAD_OCTETS, Conversation, TimedOut, Timeouts
+from mailserver.net.conversation import (
+    CLOSE_GRACE_S,
+    MAX_ROUND_OCTETS,
+    MAX_ROUND_REPLIES,
+    MAX_UNREAD_OCTETS,
+    Conversation,
+    TimedOut,
+    Timeouts,
+)
 from mailserver.ports import Answer, Then
 from tests.fakes.clock import FakeClock
 
@@ -139,6 +147,11 @@ class Line:
     def say(self, octets):
         self.conversation.dataReceived(octets)
 
+    def go_on(self):
+        """Give the conversation as many turns as it can want."""
+        for _ in range(2 * MAX_UNREAD_OCTETS // MAX_ROUND_REPLIES):
+            self.clock.advance(0)
+
     def heard(self):
         octets = self.transport.value()
         self.transport.clear()
@@ -214,8 +227,51 @@ def test_a_client_that_does_not_read_is_not_read_either(line):
     assert line.session.asked == []
     assert line.transport.producerState == "paused"
     line.conversation.resumeProducing()
+    line.go_on()
     assert line.heard().count(b"a\n") == MAX_UNREAD_OCTETS
     assert line.transport.producerState == "producing"
+
+
+def test_a_long_pipeline_gives_everybody_else_a_turn(line):
+    line.say(b"a\n" * (MAX_ROUND_REPLIES + 2))
+    assert line.heard() == b"a\n" * MAX_ROUND_REPLIES
+    line.say(b"b\n")
+    assert line.heard() == b""
+    line.clock.advance(0)
+    assert line.heard() == b"a\na\nb\n"
+    line.say(b"c\n")
+    assert line.heard() == b"c\n"
+
+
+def test_long_replies_to_a_pipeline_do_not_pile_up(line):
+    """POP3: a segment full of LIST, over a large maildrop."""
+    reply = b"x" * MAX_ROUND_OCTETS + b"\n"
+    line.say(reply * 3)
+    assert line.heard() == reply
+    line.conversation.pauseProducing()
+    line.clock.advance(0)
+    assert line.heard() == b""
+    line.conversation.resumeProducing()
+    assert line.heard() == reply
+    line.go_on()
+    assert line.heard() == reply
+
+
+def test_the_rest_of_a_long_pipeline_is_not_answered_when_the_connection_is_gone(line):
+    line.say(b"a\n" * 2 * MAX_ROUND_REPLIES)
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    line.go_on()
+    assert len(line.session.asked) == MAX_ROUND_REPLIES
+    assert not line.clock.twisted.getDelayedCalls()
+
+
+def test_a_long_pipeline_is_answered_whole_when_the_client_has_closed_its_half(line):
+    line.say(b"a\n" * 2 * MAX_ROUND_REPLIES)
+    line.conversation.readConnectionLost()
+    assert not line.transport.disconnecting
+    line.go_on()
+    assert line.heard() == b"a\n" * 2 * MAX_ROUND_REPLIES
+    assert line.transport.disconnecting
 
 
 def test_a_client_that_never_reads_is_dropped(line):
