@@ -170,6 +170,19 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class SuccessReport:
+    """RFC 3461 6.2: what is said to a sender who asked to be told that `recipients` have their copies here.
+
+    `report` is about all of them. When some copies have to wait in the queue, which reports them later, `fewer` makes
+    the one about the others; it is called in a worker thread.
+    """
+
+    recipients: tuple[Recipient, ...]
+    report: Report
+    fewer: Callable[[tuple[Recipient, ...]], Report | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """Everything that must be on disk before one 250.
 
@@ -183,7 +196,7 @@ class Acceptance:
     received: bytes
     local: tuple[LocalCopy, ...] = ()
     remote: tuple[Recipient, ...] = ()
-    reports: tuple[Report, ...] = ()
+    success: SuccessReport | None = None
     # Who handed it in, for the spool file: peer address, login, protocol. Shown by `queue show`.
     source: str = ""
 
@@ -196,10 +209,14 @@ MakeSuccessReport = Callable[[Acceptance, tuple[Recipient, ...], bytes], Report 
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """What a commit did. `spooled` lists the local copies that could not be filed now and wait in the queue instead."""
+    """What a commit did. `spooled` lists the local copies that could not be filed now and wait in the queue instead.
+
+    `report` is the success report that went to the spool as well.
+    """
 
     filed: tuple[LocalCopy, ...]
     spooled: tuple[tuple[LocalCopy, str], ...] = ()
+    report: Report | None = None
 
 
 class ContentWriter(Protocol):

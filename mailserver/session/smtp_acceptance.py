@@ -21,7 +21,16 @@ from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
 from mailserver.mail.trace import local_trace, protocol_name, received_field
 from mailserver.policy.routing import Here, Route
-from mailserver.ports import Acceptance, Account, Directory, LocalCopy, MakeSuccessReport, TlsDetails
+from mailserver.ports import (
+    Acceptance,
+    Account,
+    Directory,
+    LocalCopy,
+    MakeSuccessReport,
+    Report,
+    SuccessReport,
+    TlsDetails,
+)
 from mailserver.session.submission_header import completed, from_refusal
 
 # Contents up to this size are held in memory whole; of larger ones this much was seen when they are prepared.
@@ -137,13 +146,17 @@ class Preparation:
 
     def _with_report(self, acceptance: Acceptance, section: bytes) -> Acceptance:
         """RFC 3461 6.2: a recipient that asked for it is told about final delivery here."""
-        asking = tuple(
+        asking = dict.fromkeys(
             recipient for copy in acceptance.local for recipient in copy.recipients if recipient.wants(Notify.SUCCESS)
         )
         if not asking:
             return acceptance
-        report = self._make_success_report(acceptance, tuple(dict.fromkeys(asking)), section)
-        return acceptance if report is None else replace(acceptance, reports=(report,))
+
+        def make(recipients: tuple[Recipient, ...]) -> Report | None:
+            return self._make_success_report(acceptance, recipients, section)
+
+        report = make(tuple(asking))
+        return acceptance if report is None else replace(acceptance, success=SuccessReport(tuple(asking), report, make))
 
 
 def local_copies(transaction: Transaction) -> tuple[LocalCopy, ...]:

@@ -1,7 +1,8 @@
 """Everything accepted goes to disk here: the blocking half of group commit (design sections 4, 5 and 8).
 
 `CommitWriter.commit` takes all messages that wait and makes each durable in all its places: one file per mailbox, one
-spool file for the recipients that are not here (or whose mailbox is in trouble), and one per report. The order is
+spool file for the recipients that are not here (or whose mailbox is in trouble), and one for the success report about
+copies that are filed. The order is
 
 1. prepare: every file is written under its temporary name, and the kernel is told to begin;
 2. sync every file;
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field
 
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QueueId
-from mailserver.ports import Acceptance, Filed, LocalCopy, StorageFull, StorageTrouble
+from mailserver.ports import Acceptance, Filed, LocalCopy, Report, StorageFull, StorageTrouble
 from mailserver.store.files import Files, storage_error
 from mailserver.store.large import LargeContent, Place
 from mailserver.store.maildir import Maildirs
@@ -59,6 +60,7 @@ class _Job:
     local: list[_File] = field(default_factory=list)
     spool: list[_File] = field(default_factory=list)
     spooled: list[tuple[LocalCopy, str]] = field(default_factory=list)
+    report: Report | None = None
     error: StorageFull | StorageTrouble | None = None
 
     def files(self) -> Iterator[_File]:
@@ -120,10 +122,7 @@ class CommitWriter:
                 job.spooled.append((copy, str(storage_error(error))))
         try:
             self._write_spool(job)
-            for report in job.acceptance.reports:
-                job.spool.append(
-                    self._spool_file(report.queue_id, report.envelope, job.acceptance, b"", report.content)
-                )
+            self._write_report(job)
         except (OSError, StorageTrouble) as error:
             self._give_up(job, error)
             return
@@ -171,6 +170,17 @@ class CommitWriter:
             return
         envelope = acceptance.envelope.with_recipients(recipients)
         job.spool.append(self._spool_file(acceptance.queue_id, envelope, acceptance, acceptance.received, content))
+
+    def _write_report(self, job: _Job) -> None:
+        """The report about those who have their copies, all of them; the others are reported by the queue."""
+        success = job.acceptance.success
+        if success is None:
+            return
+        waiting = {recipient for copy, _ in job.spooled for recipient in copy.recipients}
+        told = tuple(recipient for recipient in success.recipients if recipient not in waiting)
+        job.report = report = success.report if told == success.recipients else success.fewer(told) if told else None
+        if report is not None:
+            job.spool.append(self._spool_file(report.queue_id, report.envelope, job.acceptance, b"", report.content))
 
     def _spool_file(
         self, queue_id: QueueId, envelope: Envelope, acceptance: Acceptance, received: bytes, content: Content
@@ -222,23 +232,28 @@ class CommitWriter:
         """A mailbox that failed after the others were prepared: its recipients get into a new spool file.
 
         Called while the files are synced, and again while they are renamed (then the new spool file takes the place of
-        the one that has its final name already).
+        the one that has its final name already). The report is written anew too, for it must not tell of this mailbox.
         """
         assert file.copy is not None
         job.local.remove(file)
         job.spooled.append((file.copy, str(storage_error(error))))
         final = str(self._spool.message(job.acceptance.queue_id))
-        for old in [one for one in job.spool if one.final == final]:
-            job.spool.remove(old)
+        olds, job.spool = job.spool, []
+        for old in olds:
             self._drop(old)
+            if is_renaming and old.final != final:
+                self._files.discard(old.final)
         try:
             if isinstance(job.content, LargeContent) and job.content.path == file.temporary and not is_renaming:
                 # After a sync that failed, nobody knows what the file holds; it was the only whole copy.
                 raise error
             self._write_spool(job)
-            self._sync(job.spool[-1])
+            self._write_report(job)
+            for one in job.spool:
+                self._sync(one)
             if is_renaming:
-                self._files.rename(job.spool[-1].temporary, final)
+                for one in job.spool:
+                    self._files.rename(one.temporary, one.final)
         except (OSError, StorageTrouble) as second:
             self._files.discard(final)
             self._take_back(job, second)
@@ -316,7 +331,7 @@ class CommitWriter:
             job.content.close()
         if job.error is not None:
             return job.error
-        return Filed(tuple(file.copy for file in job.local if file.copy is not None), tuple(job.spooled))
+        return Filed(tuple(file.copy for file in job.local if file.copy is not None), tuple(job.spooled), job.report)
 
 
 def _alive(jobs: list[_Job]) -> Iterator[_Job]:

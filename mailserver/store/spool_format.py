@@ -204,15 +204,23 @@ def decode_head(octets: bytes) -> Head:
     return Head(QueueId(queue_id), read_time(about, "received_at"), envelope, read_text(about, "source"), length)
 
 
+_REPORTS = (Notify.SUCCESS, Notify.FAILURE, Notify.DELAY)
+
+
 def waiting_recipient(copy: LocalCopy) -> Recipient:
     """The recipient under which a local copy waits that could not be filed.
 
     It is the mailbox itself and not the alias that led to it, so that the other targets of the alias, which have their
-    copies already, get no second one. What the sender asked for, and the address he used, stay with it.
+    copies already, get no second one. What the sender asked for, and the address he used, stay with it; when he used
+    several that lead here, the first, and whatever he asked for one of them.
     """
     first = copy.recipients[0]
     orcpt = first.orcpt or OriginalRecipient("rfc822" if first.mailbox.is_ascii else "utf-8", str(first.mailbox))
-    return Recipient(copy.mailbox, first.notify, orcpt)
+    notify = first.notify
+    if len(copy.recipients) > 1:
+        wanted = frozenset(what for one in copy.recipients for what in _REPORTS if one.wants(what))
+        notify = wanted or frozenset((Notify.NEVER,))
+    return Recipient(copy.mailbox, notify, orcpt)
 
 
 def _check_version(octets: bytes) -> None:

@@ -177,7 +177,12 @@ def test_a_success_report_is_part_of_the_same_acceptance():
     )
     client.say(MESSAGE + b".\r\n")
     assert asked == [("0000000000001", ["alice@example.test"], b"Subject: hi\r\n")]
-    assert [report.content for report in client.stored[0].acceptance.reports] == [b"report"]
+    success = client.stored[0].acceptance.success
+    assert success.report.content == b"report"
+    assert [str(one.mailbox) for one in success.recipients] == ["alice@example.test"]
+    # When one copy has to wait, the report about the others has the same message as its subject.
+    assert success.fewer(success.recipients) == success.report
+    assert asked[1] == asked[0]
     assert client.stored[0].acceptance.envelope.envid == "q1"
 
 

@@ -1,14 +1,16 @@
 """Group commit: what is on disk when it returns, what is left behind when it fails, and the order of the steps."""
 
 import errno
+import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.ids import QueueId
-from mailserver.ports import Acceptance, Filed, LocalCopy, Report, StorageFull, StorageTrouble
+from mailserver.ports import Acceptance, Filed, LocalCopy, Report, StorageFull, StorageTrouble, SuccessReport
 from mailserver.store.commit import CommitWriter, spool_recipients
 from mailserver.store.large import Place
 from mailserver.store.maildir import Maildirs
@@ -56,12 +58,12 @@ def copy(name: str) -> LocalCopy:
 
 
 def acceptance(
-    *local: str, remote: tuple[str, ...] = (), number: int = 1, reports: tuple[Report, ...] = ()
+    *local: str, remote: tuple[str, ...] = (), number: int = 1, success: SuccessReport | None = None
 ) -> Acceptance:
     copies = tuple(copy(name) for name in local)
     outside = tuple(Recipient(box(text), frozenset({Notify.FAILURE})) for text in remote)
     envelope = Envelope(box("tony@outside.example"), tuple(one.recipients[0] for one in copies) + outside)
-    return Acceptance(queue_id(number), 1_750_000_000.0, envelope, RECEIVED, copies, outside, reports, "test")
+    return Acceptance(queue_id(number), 1_750_000_000.0, envelope, RECEIVED, copies, outside, success, "test")
 
 
 def queue_id(number: int) -> QueueId:
@@ -103,15 +105,68 @@ def test_remote_recipients_are_spooled_with_the_content_as_received(tmp_path):
     assert disk.new("alice") == [filed_octets("alice")]
 
 
+def success(*names: str) -> SuccessReport:
+    """A report that tells of these mailboxes; the queue ids of the shorter ones go on from 91."""
+    numbers = itertools.count(91)
+
+    def make(recipients: tuple[Recipient, ...]) -> Report:
+        about = " ".join(str(one.mailbox) for one in recipients).encode()
+        return Report(queue_id(next(numbers)), Envelope(None, (Recipient(box("tony@outside.example")),)), about)
+
+    asking = tuple(copy(name).recipients[0] for name in names)
+    return SuccessReport(asking, make(asking), make)
+
+
+def reported(disk: Disk) -> list[bytes]:
+    return [content for envelope, content in disk.spool().values() if envelope.reverse_path is None]
+
+
 def test_a_report_is_a_spool_file_of_its_own(tmp_path):
     disk = Disk(tmp_path)
-    report = Report(
-        queue_id(9), Envelope(None, (Recipient(box("tony@outside.example")),)), b"Subject: DSN\r\n\r\nyes\r\n"
-    )
-    disk.writer.commit([(acceptance("alice", reports=(report,)), CONTENT)])
-    envelope, content = disk.spool()[queue_id(9)]
+    wanted = success("alice")
+    (result,) = disk.writer.commit([(acceptance("alice", success=wanted), CONTENT)])
+    envelope, content = disk.spool()[wanted.report.queue_id]
     assert envelope.reverse_path is None
-    assert content == report.content
+    assert content == wanted.report.content
+    assert result.report == wanted.report
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "sync", "close", "rename"])
+def test_no_success_is_reported_of_a_copy_that_waits(tmp_path, operation):
+    """The queue reports it when it is filed; told twice, or told and then bounced, it would be a lie."""
+    disk = Disk(tmp_path, (operation, "/alice/"), times=2)
+    (result,) = disk.writer.commit([(acceptance("alice", "bob", success=success("alice", "bob")), CONTENT)])
+    assert reported(disk) == [b"bob@example.org"]
+    assert result.report is not None and result.report.content == b"bob@example.org"
+    assert result.report.queue_id in disk.spool()
+    assert disk.leftovers() == []
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "sync", "close", "rename"])
+def test_no_report_at_all_when_every_copy_that_was_asked_about_waits(tmp_path, operation):
+    disk = Disk(tmp_path, (operation, "/alice/"), times=2)
+    (result,) = disk.writer.commit([(acceptance("alice", "bob", success=success("alice")), CONTENT)])
+    assert isinstance(result, Filed) and result.report is None
+    assert reported(disk) == []
+    assert list(disk.spool()) == [queue_id(1)]
+
+
+def test_an_alias_is_reported_only_when_all_its_mailboxes_have_their_copies(tmp_path):
+    disk = Disk(tmp_path, ("create", "/alice/"), times=2)
+    team = Recipient(box("team@example.org"), frozenset({Notify.SUCCESS}))
+    copies = tuple(replace(copy(name), recipients=(team,)) for name in ("alice", "bob"))
+    given = replace(acceptance(success=replace(success(), recipients=(team,))), local=copies)
+    (result,) = disk.writer.commit([(given, CONTENT)])
+    assert len(result.filed) == 1
+    assert reported(disk) == []
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "sync", "rename"])
+def test_a_report_that_cannot_be_written_takes_everything_back(tmp_path, operation):
+    disk = Disk(tmp_path, (operation, f"{91:013d}"))
+    (result,) = disk.writer.commit([(acceptance("alice", success=success("alice")), CONTENT)])
+    assert isinstance(result, StorageTrouble)
+    assert disk.new("alice") == [] and disk.spool() == {} and disk.leftovers() == []
 
 
 def test_everything_is_synced_before_it_returns_and_in_order(tmp_path):

@@ -174,3 +174,17 @@ def test_a_copy_that_waits_is_for_the_mailbox_not_for_the_alias():
     assert waiting.mailbox == Mailbox("bob", "example.org")
     assert waiting.notify == alias.notify
     assert waiting.orcpt == OriginalRecipient("rfc822", "sales@example.org")
+
+
+def test_a_mailbox_that_waits_for_several_recipients_keeps_what_was_asked_for_any_of_them():
+    plain = Recipient(Mailbox("bob", "example.org"))
+    success = Recipient(Mailbox("bob+x", "example.org"), frozenset({Notify.SUCCESS}))
+    never = Recipient(Mailbox("bob+y", "example.org"), frozenset({Notify.NEVER}))
+
+    def asked(*recipients: Recipient) -> frozenset[Notify]:
+        return waiting_recipient(LocalCopy(Mailbox("bob", "example.org"), recipients, b"")).notify
+
+    assert asked(plain) == frozenset()
+    assert asked(plain, success) == {Notify.SUCCESS, Notify.FAILURE, Notify.DELAY}
+    assert asked(never, success) == {Notify.SUCCESS}
+    assert asked(never, never) == {Notify.NEVER}
