@@ -26,7 +26,7 @@ from zope.interface import implementer
 from mailserver.mail.peer import Peer
 from mailserver.maillog import Disconnected, Sink
 from mailserver.net.coroutines import run
-from mailserver.net.ending import CLOSED_BY_CLIENT, why_it_ended
+from mailserver.net.ending import CLOSED_BY_CLIENT, unsent_octets, why_it_ended
 from mailserver.net.tls import ServerTls
 from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
 
@@ -34,7 +34,8 @@ from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
 MAX_UNREAD_OCTETS = 64 << 10
 # The floor on the rate of content is looked at once a minute (design section 6, `min_rate`).
 RATE_PERIOD_S = 60.0
-# After we closed, the client gets this long to take the last reply before the connection is dropped.
+# After we closed, the connection is dropped once the kernel has nothing more to send, which is looked at so often: a
+# client over TLS may never say that it is done. Dropping while octets are on their way would throw them away.
 CLOSE_GRACE_S = 10.0
 # Replies of one round leave together. A round answers so many pipelined commands, and makes little more than so many
 # octets of replies, before they are written and everybody else gets a turn: a flood of HELP, or of LIST over a large
@@ -517,10 +518,14 @@ class Conversation(TwistedProtocol):
     def _look_at_clock(self) -> None:
         """One timer a connection: it looks what is due, ends what is overdue, and sleeps until the next is due."""
         self._timer = None
-        if self._is_closing:
-            self.abort()
-            return
         now = self._clock.monotonic()
+        if self._is_closing:
+            may_wait = now < self._phase_began + self._timeouts.command_s
+            if may_wait and not self._is_shaking_hands and unsent_octets(self.transport):
+                self._arm(CLOSE_GRACE_S)
+            else:
+                self.abort()
+            return
         due, why = self._due(now)
         if now < due:
             self._arm(min(due - now, RATE_PERIOD_S))

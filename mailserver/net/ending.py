@@ -1,4 +1,9 @@
-"""Why a connection ended, in words for the log."""
+"""The end of a connection: why, in words for the log, and whether the client has got what was written."""
+
+import fcntl
+import struct
+import termios
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -24,3 +29,16 @@ def _tls_reason(error: SSL.Error) -> str:
     if isinstance(found, list | tuple):
         return ", ".join(str(one[-1]) for one in found if one) or "the connection broke"
     return str(error.args[-1])
+
+
+def unsent_octets(transport: Any) -> int:
+    """What the kernel holds that the other side has not acknowledged; 0 where that cannot be known.
+
+    `transport` is any of Twisted's (Any: none of its interfaces has `fileno`, all real ones do).
+    """
+    try:
+        answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(struct.calcsize("i")))
+    except (AttributeError, OSError, ValueError):
+        return 0  # a transport without a descriptor (in tests), or one that is closed already
+    count: int = struct.unpack("i", answer)[0]
+    return count

@@ -3,6 +3,7 @@
 The toy machine makes an event of every line; the toy session answers `slow` later, breaks on `boom`, echoes the rest.
 """
 
+import socket
 from dataclasses import dataclass
 
 import pytest
@@ -412,6 +413,31 @@ def test_a_client_that_does_not_take_the_last_reply_is_dropped(line):
     assert line.transport.disconnecting and not line.transport.aborted
     line.clock.advance(CLOSE_GRACE_S + 1)
     assert line.transport.aborted
+
+
+def test_a_slow_client_is_not_dropped_while_replies_are_still_on_their_way(line):
+    """POP3 with RETR, DELE and QUIT in one segment: the message is deleted, so its end must arrive."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line.transport.fileno = ours.fileno
+        ours.sendall(b"what the kernel holds")
+        line.say(b"quit\n")
+        line.clock.advance(CLOSE_GRACE_S + 1)
+        assert not line.transport.aborted
+        theirs.recv(100)
+        line.clock.advance(CLOSE_GRACE_S)
+        assert line.transport.aborted
+
+
+def test_a_client_that_takes_nothing_to_the_end_is_dropped_in_the_end(line):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line.transport.fileno = ours.fileno
+        ours.sendall(b"what the kernel holds")
+        line.say(b"quit\n")
+        for _ in range(4):
+            line.clock.advance(CLOSE_GRACE_S)
+        assert line.transport.aborted
 
 
 def test_what_comes_behind_the_end_is_not_understood(line):
