@@ -270,19 +270,11 @@ class CommitWriter:
             return
         for file in list(job.local):
             try:
-                self._rename_into_maildir(file)
+                self._maildirs.move_in(file.temporary, file.final)
             except OSError as error:
                 self._spool_instead(job, file, error, is_renaming=True)
                 if job.error is not None:
                     return
-
-    def _rename_into_maildir(self, file: _File) -> None:
-        try:
-            self._files.rename(file.temporary, file.final)
-        except FileNotFoundError:
-            # Somebody removed `new/`; make what is missing and try once more.
-            self._maildirs.make(os.path.dirname(file.folder))
-            self._files.rename(file.temporary, file.final)
 
     # --- 4: folders ---------------------------------------------------------------------------------------------------
 

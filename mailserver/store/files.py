@@ -37,7 +37,9 @@ _sync_file_range = _find_sync_file_range()
 
 def storage_error(error: OSError) -> StorageFull | StorageTrouble:
     """What an `OSError` means for mail: no space (452) or any other trouble (451). The text is for the log only."""
-    text = f"{error.strerror or error} ({error.filename})" if error.filename else str(error.strerror or error)
+    # Of the two names of a rename the second one is where something is amiss; the first is a file we just wrote.
+    name = error.filename2 or error.filename
+    text = f"{error.strerror or error} ({name})" if name else str(error.strerror or error)
     return StorageFull(text) if error.errno in _FULL else StorageTrouble(text)
 
 

@@ -77,6 +77,14 @@ class Maildirs:
             self.make(folder)
             return path, self._files.create(path)
 
+    def move_in(self, temporary: str, final: str) -> None:
+        """Rename a file of `tmp/` to its name in `new/`. When somebody removed `new/`, it is made again, once."""
+        try:
+            self._files.rename(temporary, final)
+        except FileNotFoundError:
+            self.make(os.path.dirname(os.path.dirname(final)))
+            self._files.rename(temporary, final)
+
     def make(self, folder: str) -> None:
         """Make the Maildir, or what is missing of it; every new name is durable in its parent when this returns."""
         self._files.make_folders(folder)

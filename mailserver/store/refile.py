@@ -33,12 +33,14 @@ def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes
             files.sync(descriptor)
         finally:
             files.close(descriptor)
-        files.rename(temporary, f"{folder}/new/{maildirs.name(stored, stored + line_ends)}")
+        maildirs.move_in(temporary, f"{folder}/new/{maildirs.name(stored, stored + line_ends)}")
         files.sync_folder(f"{folder}/new")
-    except OSError as error:
+    except (OSError, StorageTrouble) as error:
         if temporary:
             files.discard(temporary)
-        raise storage_error(error) from error
+        if isinstance(error, OSError):
+            raise storage_error(error) from error
+        raise
 
 
 def _blocks(content: StoredContent) -> Iterator[bytes]:
