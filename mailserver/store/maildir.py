@@ -97,15 +97,19 @@ def sweep(root: Path, own_host: str, now: float) -> int:
     """Remove what a crash left in `tmp/` of every Maildir below `root`; the number of files removed.
 
     Ours go at once, other programs' after 36 hours untouched. Called at start, before the first connection, so nothing
-    of ours is being written.
+    of ours is being written. Never raises: what cannot be looked at or removed (`lost+found`, a file that another
+    program removes just now) is left for the next start.
     """
     removed = 0
     for domain in _folders(root):
         for maildir in _folders(domain):
             for entry in _entries(maildir / "tmp"):
-                if _is_stale(entry, own_host, now):
-                    os.unlink(entry.path)
-                    removed += 1
+                try:
+                    if _is_stale(entry, own_host, now):
+                        os.unlink(entry.path)
+                        removed += 1
+                except OSError:
+                    continue
     return removed
 
 
@@ -118,12 +122,19 @@ def _is_stale(entry: "os.DirEntry[str]", own_host: str, now: float) -> bool:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [path / entry.name for entry in _entries(path) if entry.is_dir(follow_symlinks=False)]
+    return [path / entry.name for entry in _entries(path) if _is_folder(entry)]
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _entries(path: Path) -> "list[os.DirEntry[str]]":
     try:
         with os.scandir(path) as entries:
             return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []
