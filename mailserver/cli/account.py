@@ -178,8 +178,12 @@ def _ask_password(context: CliContext, mailbox: Mailbox, from_stdin: bool) -> tu
         if from_stdin:
             context.refuse("standard input has no password on its first line")
         return generate_password(), True
-    if len(password.encode("utf-8")) > MAX_PASSWORD_OCTETS or "\0" in password:
+    # Lone surrogates are what a terminal of another encoding sends.
+    octets = password.encode("utf-8", "replace")
+    if len(octets) > MAX_PASSWORD_OCTETS or "\0" in password:
         context.refuse(f"a password has at most {MAX_PASSWORD_OCTETS} octets, and no NUL")
+    if octets.decode("utf-8") != password:
+        context.refuse("the password is not UTF-8; set the terminal to that encoding, or use other characters")
     weak = weakness(password, mailbox)
     if weak:
         context.warn(f"this password is easily guessed: {weak}")

@@ -88,7 +88,7 @@ class CliContext:
 
     def say_table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Rows with headings on a terminal; in a pipe without headings, the columns parted by tabs."""
-        if sys.stdout.isatty():
+        if _is_terminal(sys.stdout):
             _rich_table(headings, rows)
             return
         for row in rows:
@@ -101,7 +101,7 @@ class CliContext:
         """
         if from_stdin:
             return _first_line_of_stdin(what)
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not (_is_terminal(sys.stdin) and _is_terminal(sys.stderr)):
             return ""
         answer: str = click.prompt(
             f"{what} (empty: one is made)",
@@ -124,8 +124,15 @@ def mailbox_argument(text: str) -> Mailbox:
     return mailbox
 
 
+def _is_terminal(stream: IO[str] | None) -> bool:
+    """A stream that was closed before we started is None."""
+    return stream is not None and stream.isatty()
+
+
 def _first_line_of_stdin(what: str) -> str:
     """The first line without its end. Octets, so that the locale does not matter; a Windows line end is taken off."""
+    if sys.stdin is None:
+        raise Refusal(f"{what}: standard input is closed")
     line = sys.stdin.buffer.readline()
     try:
         text = line.decode("utf-8")

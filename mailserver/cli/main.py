@@ -3,9 +3,12 @@
 Subcommands are imported when they are asked for, and none of these imports Twisted, so that each answers at once.
 """
 
+import io
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +26,19 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
 
 class LazyGroup(click.Group):
     """Finds subcommands by name in `_SUBCOMMANDS`."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click has it (Any is click's); and a full disk behind standard output is one line, not a traceback."""
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show a character gets it as \u1234.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"cannot go on: {(error.strerror or str(error)).lower()}{where}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which somebody new needs them."""

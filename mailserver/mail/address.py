@@ -118,6 +118,9 @@ def parse_mailbox(text: str, *, allow_utf8: bool = True) -> Mailbox | SyntaxFaul
         return Mailbox("postmaster", "")
     if has_controls(text):
         return SyntaxFault("control characters are not allowed in an address")
+    if not text.isascii() and any("\ud800" <= char < "\ue000" for char in text):
+        # Octets of a command line that are not UTF-8 become lone surrogates; no file could hold them.
+        return SyntaxFault("the address is not UTF-8 text")
     if text.startswith('"'):
         local, rest = _quoted_local_part(text)
     else:

@@ -289,3 +289,47 @@ def test_before_the_first_start_root_is_told_whose_the_file_will_be(reachable):
             "etc/accounts.toml cannot be read by nobody, the user the server runs as: give it to that user "
             "(chown nobody etc/accounts.toml)\n",
         )
+
+
+def as_a_process(command, *words: bytes | str, shell: str = "", environment: dict[str, str] | None = None):
+    """`mailserver ...` behind a shell's redirection."""
+    script = f'exec "$0" -m mailserver "$@" {shell}'
+    return subprocess.run(
+        ["/bin/sh", "-c", script, sys.executable, "--config", str(command.config), *words],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+@pytest.mark.parametrize("words", [("account", "add"), ("account", "remove"), ("route",), ("alias", "remove")])
+def test_an_address_that_is_not_utf8_is_refused_in_words(command, words):
+    done = as_a_process(command, *words, b"a\xff@example.org")
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"Error: a?@example.org: the address is not UTF-8 text\n")
+
+
+@pytest.mark.parametrize("words", [("account", "list"), ("account", "list", "--json"), ("check-config",)])
+def test_a_full_disk_behind_standard_output_is_one_line(command, words):
+    command.ok("account", "add", "alice@example.org")
+    done = as_a_process(command, *words, shell=">/dev/full")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == b"cannot go on: no space left on device"
+    assert b"Traceback" not in done.stderr
+
+
+def test_closed_standard_streams_are_no_traceback(command):
+    done = as_a_process(command, "account", "add", "alice@example.org", "--password-stdin", shell="<&-")
+    assert (done.returncode, done.stderr) == (1, b"Password: standard input is closed\n")
+    command.ok("account", "add", "alice@example.org")
+    for shell, words in ((">&-", ("account", "list")), ("<&-", ("account", "add", "bob@example.org"))):
+        done = as_a_process(command, *words, shell=shell)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_terminal_of_another_encoding_gets_all_it_can_show(command):
+    command.ok("account", "add", "dörte.дуня@example.org")
+    done = as_a_process(command, "account", "list", environment={"PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"d\xf6rte.\\u0434\\u0443\\u043d\\u044f@example.org\t")
