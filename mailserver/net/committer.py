@@ -141,7 +141,11 @@ class GroupCommitter:
     def _answer(self, group: list[_Waiting], results: list[Result]) -> None:
         for waiting, result in zip(group, results, strict=True):
             if isinstance(result, Filed):
-                self._tell_queue(waiting.acceptance, result)
+                try:
+                    self._tell_queue(waiting.acceptance, result)
+                except Exception:  # noqa: BLE001
+                    # It is on disk and the queue finds it at the next start; nobody else's answer may hang on it.
+                    _log.failure("message {queue_id} was not told to the queue", queue_id=waiting.acceptance.queue_id)
                 waiting.answer.callback(result)
             else:
                 waiting.answer.errback(result)
@@ -164,6 +168,9 @@ class GroupCommitter:
                 # Nobody named this one: it is temporary (promise 3), told in the log, and the worker lives.
                 _log.failure("a group of {count} messages could not be committed", count=len(group))
                 results = [StorageTrouble(f"{type(error).__name__} while committing") for _ in group]
+                for waiting in group:
+                    if isinstance(waiting.content, LargeContent):
+                        waiting.content.discard()
             self._call_in_reactor(self._answer, group, results)
         self._call_in_reactor(self._stopped.callback, None)
 
@@ -223,7 +230,12 @@ class _LargeWriter:
             await self._forget()
             raise self._error
         assert self._content is not None, "a large content has at least one piece"
-        return await self._enqueue(self._acceptance, self._content)
+        try:
+            answer = self._enqueue(self._acceptance, self._content)
+        except Overloaded:
+            await self._forget()
+            raise
+        return await answer
 
     def discard(self) -> None:
         """See `ports.ContentWriter`. What is being written just now is removed when that is done."""

@@ -1,5 +1,6 @@
 """The committer as a session sees it: answers after the disk, groups, back-pressure, trouble, stop."""
 
+import os
 import threading
 
 import pytest
@@ -190,6 +191,50 @@ async def test_trouble_while_a_large_content_comes_is_told_at_its_end(tmp_path):
         await writer.commit()
     await bench.stop()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_content_that_comes_too_late_leaves_no_file_and_no_descriptor(bench):
+    """The line is full, or the server stops, when its last octet is there."""
+    before = set(os.listdir("/proc/self/fd"))
+    writer = bench.committer.open(message(1))
+    for _ in range(20):
+        waiting = writer.write(b"x" * 65536)
+        if waiting is not None:
+            await waiting
+    await bench.committer.stop()
+    with pytest.raises(Overloaded):
+        await writer.commit()
+    await bench.blocking.close()
+    assert [path for path in bench.root.rglob("*") if path.is_file()] == []
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_exception_nobody_named_leaves_nothing_of_a_large_content(bench):
+    before = set(os.listdir("/proc/self/fd"))
+    bench.writer.gate.release()
+    writer = bench.committer.open(message(1, source="explode"))
+    for _ in range(20):
+        waiting = writer.write(b"x" * 65536)
+        if waiting is not None:
+            await waiting
+    with pytest.raises(StorageTrouble):
+        await writer.commit()
+    await bench.blocking.close()
+    assert [path for path in bench.root.rglob("*") if path.is_file()] == []
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_queue_that_cannot_be_told_leaves_nobody_waiting(bench, monkeypatch):
+    def broken(*told):
+        raise ValueError(told)
+
+    monkeypatch.setattr(bench.committer, "_on_spooled", broken)
+    bench.writer.gate.release(10)
+    results = await gatherResults([bench.committer.commit(message(number, remote=True), b"x\r\n") for number in (1, 2)])
+    assert len(results) == 2
 
 
 def test_room_is_what_min_free_leaves(tmp_path):
