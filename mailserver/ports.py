@@ -85,10 +85,14 @@ class Then(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """A session's answer to one event: the reply, and what follows it."""
+    """A session's answer to one event: the reply, and what follows it.
+
+    `why` tells the log why we close, when it was not the client's wish.
+    """
 
     reply: T
     then: Then = Then.CONTINUE
+    why: str = ""
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------

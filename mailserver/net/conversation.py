@@ -334,6 +334,8 @@ class Conversation(TwistedProtocol):
         self._out.append(octets)
         self._out_octets += len(octets)
         self._then = answer.then
+        if answer.why:
+            self._reason = answer.why
         if not self._is_pumping:
             # The client waited for us until now; its own time starts here.
             self._last_octets_at = self._clock.monotonic()

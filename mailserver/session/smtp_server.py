@@ -80,7 +80,7 @@ class SmtpSession:
         """The reply to one event, and what follows it. Not for `Content`."""
         self._commands += 1
         if self._commands > self._settings.max_commands and not isinstance(event, EndOfContent | EndOfChunk):
-            return Answer(replies.TOO_MANY_COMMANDS, Then.CLOSE)
+            return _closing(replies.TOO_MANY_COMMANDS)
         transaction = self._transaction
         answer = await self._answered(event)
         if answer.reply.code < 400:
@@ -92,7 +92,7 @@ class SmtpSession:
             if self._errors > self._settings.max_errors:
                 reply = replies.TOO_MANY_ERRORS
         # RFC 5321 3.8: 421 is the word before we close.
-        return Answer(reply, Then.CLOSE if reply.code == 421 else answer.then)
+        return _closing(reply) if reply.code == 421 or answer.then is Then.CLOSE else Answer(reply, answer.then)
 
     def content(self, piece: Content) -> Awaitable[None] | None:
         """A piece of content. An awaitable means: read nothing more before it is done."""
@@ -314,6 +314,10 @@ class SmtpSession:
                 path_text(envelope.reverse_path) if envelope else "",
             )
         )
+
+
+def _closing(reply: Reply) -> Answer[Reply]:
+    return Answer(reply, Then.CLOSE, str(reply))
 
 
 def _command(event: SmtpEvent) -> str:

@@ -46,6 +46,26 @@ def test_a_flood_of_commands_is_answered_in_order_up_to_the_limit(tmp_path):
         assert banner.startswith(b"220 ")
         assert answers == [b"250 2.0.0 Ok"] * 5_000
         assert last.startswith(b"421 4.7.0 Too many commands")
+        server.wait_for_log('service=smtp reason="421 4.7.0 Too many commands without a message, closing"')
+
+
+def test_the_log_says_when_and_why_we_closed(tmp_path):
+    with Server(tmp_path, {"smtp": {"max_errors": 2}}) as server:
+        for said, reason in (
+            (b"FOO\r\n" * 3, "421 4.7.0 Too many errors, closing"),
+            (
+                b"STARTTLS\r\nEHLO x\r\n",
+                "421 4.7.0 Commands came behind STARTTLS before TLS; nothing was done, closing",
+            ),
+            (
+                b"BDAT many\r\n",
+                "501 5.5.4 BDAT needs a size in octets; closing, because what follows cannot be told apart",
+            ),
+        ):
+            client = connect(server)
+            client.sendall(said)
+            rest(client)
+            server.wait_for_log(f'service=smtp reason="{reason}"')
 
 
 def test_a_client_of_implicit_tls_that_speaks_in_clear_is_told_of_in_words(tmp_path):

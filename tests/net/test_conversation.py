@@ -71,6 +71,8 @@ class ToySession:
             raise ValueError("nobody named this")
         if event == "quit":
             return Answer("bye", Then.CLOSE)
+        if event == "enough":
+            return Answer("go", Then.CLOSE, "421 Too many errors, closing")
         if event == "tls":
             return Answer("go ahead", Then.START_TLS)
         if event.startswith("slow"):
@@ -474,6 +476,12 @@ def test_an_end_by_quit_is_not_worth_a_line(line):
     line.say(b"quit\n")
     line.conversation.connectionLost(Failure(ConnectionDone()))
     assert line.log == []
+
+
+def test_an_end_that_was_our_wish_is_told_with_its_reason(line):
+    line.say(b"enough\n")
+    line.conversation.connectionLost(Failure(ConnectionDone()))
+    assert [event.reason for event in line.log] == ["421 Too many errors, closing"]
 
 
 def test_an_answer_that_comes_after_the_end_goes_nowhere(line):
