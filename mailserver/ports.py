@@ -441,9 +441,13 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The next hop takes messages. `tls` None: the conversation is in clear."""
+    """The next hop takes messages. `tls` None: the conversation is in clear.
+
+    `is_tls_refused`: it offered STARTTLS and then did not do it, and we go on without.
+    """
 
     tls: TlsDetails | None
+    is_tls_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ Which hosts are tried, and when the next one:
 - After the final dot nobody else is asked: the message may have been taken.
 - A TLS handshake that does not succeed is repeated in clear on a new connection, where TLS is only opportunistic. What
   the host refuses then because of the missing TLS (530) is not final either.
+- A smarthost that asks for another login (530 and its like) tells of the operator's mistake, which bounces nothing.
 
 An attempt ends in bounded time: no host is begun after `attempt_s`, and the one that is being talked to is dropped at
 `hard_s`. Nothing here bounces for a reason that is not named.
@@ -24,7 +25,7 @@ from twisted.internet.defer import gatherResults
 
 from mailserver.mail.dns import AddressAnswer, NoRecords
 from mailserver.mail.envelope import Envelope, Recipient
-from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
+from mailserver.mail.outcome import Deferred, Delivered, Outcome, Stage
 from mailserver.mail.route import MxRoute, Route, SmarthostRoute, SmarthostTls
 from mailserver.maillog import SentInClear, Sink, nowhere
 from mailserver.ports import (
@@ -42,6 +43,7 @@ from mailserver.ports import (
     TlsRequirement,
     TlsUse,
 )
+from mailserver.relay.access import Access, not_final_without_login, not_final_without_tls
 from mailserver.relay.connections import IdleConversations
 from mailserver.relay.content import FileContent
 from mailserver.relay.mx import (
@@ -109,6 +111,7 @@ class MxTransmitter:
         self._blocking = blocking
         self._resolver = resolver
         self._rng = rng
+        self.access = Access(sink)
         self.idle = IdleConversations(clock, keep_s=outward.limits.keep_s, max_idle=outward.limits.max_idle)
 
     async def send(self, route: Route, envelope: Envelope, content: StoredContent) -> dict[Recipient, Outcome]:
@@ -225,8 +228,12 @@ class _Attempt:
         conversation = transmitter.converse(stream, hop)
         self._current = conversation
         opened = await conversation.open()
+        transmitter.access.opened(self._route, opened)
         if not isinstance(opened, NotOpened):
-            await self._send_over(conversation, in_clear=hop.tls is TlsUse.NEVER)
+            if opened.is_tls_refused:
+                transmitter.sink(SentInClear(hop.host, "the host offers STARTTLS and did not do it"))
+            is_tls_missing = opened.is_tls_refused or (opened.tls is None and hop.tls is TlsUse.NEVER)
+            await self._send_over(conversation, is_tls_missing=is_tls_missing)
             return
         self._current = None
         self._note(dict.fromkeys(self._pending, Deferred(opened.reason, opened.stage, opened.reply, hop.host)))
@@ -234,12 +241,15 @@ class _Attempt:
             transmitter.sink(SentInClear(hop.host, opened.reason))
             await self._try(target, replace(hop, tls=TlsUse.NEVER))
 
-    async def _send_over(self, conversation: Conversation, *, in_clear: bool = False) -> None:
+    async def _send_over(self, conversation: Conversation, *, is_tls_missing: bool = False) -> None:
         self._current = conversation
         outcomes = await conversation.send(self._envelope.with_recipients(self._pending), self._content)
         self._current = None
-        if in_clear:
-            outcomes = {recipient: _not_final_in_clear(outcome) for recipient, outcome in outcomes.items()}
+        if isinstance(self._route, SmarthostRoute):
+            outcomes = {to: not_final_without_login(outcome) for to, outcome in outcomes.items()}
+            self._transmitter.access.sent(self._route, outcomes.values())
+        elif is_tls_missing:
+            outcomes = {to: not_final_without_tls(outcome) for to, outcome in outcomes.items()}
         self._note(outcomes)
         self._transmitter.idle.give(self._route, conversation)
 
@@ -272,12 +282,3 @@ def _may_try_elsewhere(outcome: Outcome) -> bool:
     if outcome.stage in (Stage.RCPT, Stage.DATA):
         return outcome.reply is None or outcome.reply.code == 421
     return True
-
-
-def _not_final_in_clear(outcome: Outcome) -> Outcome:
-    """530 to a conversation that had to do without TLS: with TLS mended it would be taken (RFC 3207 4)."""
-    if isinstance(outcome, Bounced) and outcome.reply is not None and outcome.reply.code == 530:
-        return Deferred(
-            "the host takes mail only over TLS, which did not work", outcome.stage, outcome.reply, outcome.host
-        )
-    return outcome

@@ -26,6 +26,7 @@ class Opening:
         self._hop = hop
         self.extensions = Extensions()
         self.tls: TlsDetails | None = None
+        self._is_tls_refused = False
 
     async def run(self) -> Opened | NotOpened:
         """All steps that this next hop needs, in order, until one is refused."""
@@ -46,7 +47,7 @@ class Opening:
                 refusal = NotOpened(str(gone), stage, may_try_in_clear=may_try)
             if refusal is not None:
                 return refusal
-        return Opened(self.tls)
+        return Opened(self.tls, self._is_tls_refused)
 
     async def _greeting(self) -> NotOpened | None:
         reply = await self._channel.read_reply(self._channel.timeouts.banner_s, "the greeting")
@@ -75,6 +76,7 @@ class Opening:
         if not 200 <= reply.code < 300:
             if is_required or reply.code == 421:
                 return NotOpened("the host did not start TLS", Stage.STARTTLS, reply, may_try_in_clear=not is_required)
+            self._is_tls_refused = True
             return None
         if self._channel.has_input:
             self._channel.drop()
@@ -117,4 +119,6 @@ class Opening:
             reply = await self._channel.ask(answers.pop(0), self._channel.timeouts.auth_s, "AUTH")
         if 200 <= reply.code < 300:
             return None
-        return NotOpened("the host did not accept our user name and password", Stage.AUTH, reply)
+        if reply.is_permanent:
+            return NotOpened("the host did not accept our user name and password", Stage.AUTH, reply)
+        return NotOpened("the host could not check our user name and password now", Stage.AUTH, reply)

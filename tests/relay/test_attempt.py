@@ -256,6 +256,49 @@ def test_a_smarthost_that_cannot_be_used_bounces_nothing_and_is_never_spoken_to_
     assert all(b"MAIL" not in stream.written for stream in here.dialer.streams)
 
 
+IN = (*TLS_HELLO, TLS_OK, C(b"EHLO us.example\r\n"), b"250-mx\r\n250 PIPELINING\r\n")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (*IN, C(MAIL + TO_A + DATA), b"530 5.7.0 Authentication required\r\n503\r\n503\r\n"),
+        (*IN, C(MAIL + TO_A + DATA), b"250\r\n530 5.7.0 Authentication required\r\n503\r\n"),
+        (*IN, C(MAIL + TO_A + DATA), b"535 5.7.1 log in first\r\n503\r\n503\r\n"),
+    ],
+)
+def test_a_smarthost_that_wants_a_login_we_do_not_have_bounces_nothing(world, script):
+    """The operator forgot `smarthost_username`: nobody's mail may come back for that."""
+    route = SmarthostRoute("smtp.isp.test", 587, SmarthostTls.STARTTLS)
+    here = world({"198.51.100.9": [script]}, dns=SMARTHOST_DNS)
+    outcome = here.send(route)[A]
+    assert isinstance(outcome, Deferred) and outcome.stage is Stage.AUTH
+    assert [event.word for event in here.events] == ["trouble"]
+
+
+def test_a_smarthost_that_refuses_the_message_itself_is_believed(world):
+    script = (*IN, C(MAIL + TO_A + DATA), b"250\r\n550 5.1.1 no such user\r\n503\r\n")
+    here = world({"198.51.100.9": [script]}, dns=SMARTHOST_DNS)
+    assert isinstance(here.send(SmarthostRoute("smtp.isp.test", 587, SmarthostTls.STARTTLS))[A], Bounced)
+    assert here.events == []
+
+
+def test_a_smarthost_that_does_not_let_us_in_is_told_once_in_words_that_name_the_keys(world):
+    route = SmarthostRoute("smtp.isp.test", 587, SmarthostTls.STARTTLS, Login("u", "p"))
+    wrong = (*TLS_HELLO, TLS_OK, *AUTH, b"535 5.7.8 wrong password\r\n")
+    good = (*TLS_HELLO, TLS_OK, *AUTH, b"235 ok\r\n", *TAKE)
+    here = world({"198.51.100.9": [wrong, wrong, (*TLS_HELLO, TLS_BROKEN), good, wrong]}, dns=SMARTHOST_DNS)
+    for _ in range(5):
+        here.send(route)
+    lines = [event.line() for event in here.events]
+    assert len(lines) == 3, "the password, the certificate, and the password again after it worked"
+    assert "smtp.isp.test:587 does not let us in" in lines[0] and "535 5.7.8 wrong password" in lines[0]
+    assert "smarthost_password_file" in lines[0] and "queue retry --all" in lines[0]
+    assert "smarthost_ca_file" in lines[1]
+    assert lines[2] == lines[0]
+    assert all(event.is_trouble for event in here.events)
+
+
 @pytest.mark.parametrize(("host", "is_said"), [("127.0.0.1", True), ("localhost", True), ("198.51.100.9", False)])
 def test_a_password_in_clear_goes_to_this_machine_only(world, host, is_said):
     route = SmarthostRoute(host, 587, SmarthostTls.NONE, Login("u", "p"))
@@ -287,6 +330,14 @@ def test_a_host_that_insists_on_the_tls_that_failed_bounces_nothing(world):
     refusal = (*HELLO, b"530 5.7.0 Must issue STARTTLS first\r\n503\r\n503\r\n")
     here = world({ONE: [(*TLS_HELLO, TLS_BROKEN), refusal]})
     assert isinstance(here.send()[A], Deferred)
+
+
+@pytest.mark.parametrize("answer", [b"454 4.7.0 TLS not available\r\n", b"500 what\r\n"])
+def test_a_host_that_insists_on_the_starttls_it_refused_bounces_nothing(world, answer):
+    refusal = (C(MAIL + TO_A + DATA), b"530 5.7.0 Must issue STARTTLS first\r\n503\r\n503\r\n")
+    here = world({ONE: [(*TLS_HELLO[:4], answer, *refusal)]})
+    assert isinstance(here.send()[A], Deferred)
+    assert [event.word for event in here.events] == ["clear-text"]
 
 
 def test_530_without_a_failed_handshake_is_what_it_says(world):

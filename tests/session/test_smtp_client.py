@@ -159,7 +159,7 @@ def test_octets_glued_to_the_answer_to_starttls_are_an_error():
 
 @pytest.mark.parametrize("answer", [b"454 not now\r\n", b"502 unknown\r\n"])
 def test_a_refused_starttls_is_no_obstacle_when_tls_is_opportunistic(answer):
-    assert opening(*OFFER, C(b"STARTTLS\r\n"), answer)[1] == Opened(None)
+    assert opening(*OFFER, C(b"STARTTLS\r\n"), answer)[1] == Opened(None, is_tls_refused=True)
 
 
 @pytest.mark.parametrize(
