@@ -78,7 +78,7 @@ class ReplyParser:
         if _is_last(line):
             self._finish()
         elif not _is_continued(line) and len(self._lines) == 1:
-            self._break("not an SMTP reply")
+            self._break("something that is no SMTP reply")
         elif len(self._lines) >= MAX_REPLY_LINES:
             self._break("a reply of too many lines")
 
@@ -114,7 +114,7 @@ def _reply(lines: list[bytes]) -> Reply | ReplyFault:
     codes = [int(line[:3]) for line in lines if _is_continued(line) or _is_last(line)]
     texts = [_text(line[4:] if _is_continued(line) or _is_last(line) else line) for line in lines]
     if len({code // 100 for code in codes}) > 1:
-        return ReplyFault("the lines of one reply contradict each other", tuple(map(_text, lines[:_KEPT_LINES])))
+        return ReplyFault("a reply whose lines contradict each other", tuple(map(_text, lines[:_KEPT_LINES])))
     enhanced, texts = _take_enhanced(codes[-1], texts)
     return Reply(codes[-1], enhanced, tuple(texts))
 

@@ -51,20 +51,20 @@ def test_what_is_a_reply(octets, expected):
 @pytest.mark.parametrize(
     ("octets", "reason"),
     [
-        (b"hello\r\n", "not an SMTP reply"),
-        (b"\r\n", "not an SMTP reply"),
-        (b" 250 ok\r\n", "not an SMTP reply"),
-        (b"25 ok\r\n", "not an SMTP reply"),
-        (b"2500 ok\r\n", "not an SMTP reply"),
-        (b"250_ok\r\n", "not an SMTP reply"),
-        (b"250ok\r\n", "not an SMTP reply"),
-        (b"150 wait\r\n", "not an SMTP reply"),
-        (b"600 what\r\n", "not an SMTP reply"),
-        (b"000 what\r\n", "not an SMTP reply"),
-        ("２５０ ok\r\n".encode(), "not an SMTP reply"),
-        (b"HTTP/1.1 400 Bad Request\r\n", "not an SMTP reply"),
-        (b"250-yes\r\n550 no\r\n", "the lines of one reply contradict each other"),
-        (b"550-no\r\n250 yes\r\n", "the lines of one reply contradict each other"),
+        (b"hello\r\n", "something that is no SMTP reply"),
+        (b"\r\n", "something that is no SMTP reply"),
+        (b" 250 ok\r\n", "something that is no SMTP reply"),
+        (b"25 ok\r\n", "something that is no SMTP reply"),
+        (b"2500 ok\r\n", "something that is no SMTP reply"),
+        (b"250_ok\r\n", "something that is no SMTP reply"),
+        (b"250ok\r\n", "something that is no SMTP reply"),
+        (b"150 wait\r\n", "something that is no SMTP reply"),
+        (b"600 what\r\n", "something that is no SMTP reply"),
+        (b"000 what\r\n", "something that is no SMTP reply"),
+        ("２５０ ok\r\n".encode(), "something that is no SMTP reply"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "something that is no SMTP reply"),
+        (b"250-yes\r\n550 no\r\n", "a reply whose lines contradict each other"),
+        (b"550-no\r\n250 yes\r\n", "a reply whose lines contradict each other"),
         (b"250-more\r\n" * 1000, "a reply of too many lines"),
         (b"250 " + b"x" * MAX_REPLY_OCTETS, "a reply without end"),
         (b"y" * (MAX_REPLY_OCTETS + 1), "a reply without end"),
@@ -78,7 +78,7 @@ def test_what_is_no_reply(octets, reason):
 
 def test_a_fault_keeps_the_first_lines_and_nothing_follows_it():
     replies, has_input = parse(b"HTTP/1.1 400 Bad Request\r\n250 ok\r\n", b"250 ok\r\n")
-    assert replies == [ReplyFault("not an SMTP reply", ("HTTP/1.1 400 Bad Request",))]
+    assert replies == [ReplyFault("something that is no SMTP reply", ("HTTP/1.1 400 Bad Request",))]
     assert not has_input
 
 
