@@ -61,7 +61,7 @@ class GuestList:
 
     def admit(self, peer: Peer) -> Admission:
         """Count one more connection of `peer`, or say why not. An admitted one calls `entered`, and later `left`."""
-        if self._limits.is_crowded:
+        if self._limits.is_crowded and not self._limits.is_at_its_own_limit(peer):
             self._make_room()
         return self._limits.admit(peer)
 

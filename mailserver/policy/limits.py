@@ -102,6 +102,10 @@ class ConnectionLimits:
         """True from 90 % of the limit: idle strangers go first, so that there is room for others."""
         return self._total * 10 >= self._max_connections * 9
 
+    def is_at_its_own_limit(self, peer: Peer) -> bool:
+        """Whether this client has as many connections as it may have, whatever the others have."""
+        return self._by_client.get(peer.client, 0) >= self._max_per_client
+
     def admit(self, peer: Peer) -> Admission:
         """Count one more connection of `peer`, unless a limit is reached."""
         mine = self._by_client.get(peer.client, 0)

@@ -76,6 +76,20 @@ def test_a_client_over_its_own_limit_pushes_nobody_out_when_it_is_not_crowded():
     assert guests.admit(peer_from("192.0.2.1", 2)) is Admission.TOO_MANY_OF_CLIENT
 
 
+def test_a_client_over_its_own_limit_pushes_nobody_out_when_it_is_crowded_either():
+    """Or a single client could empty the house by knocking."""
+    guests = GuestList(ConnectionLimits(max_connections=10, max_per_client=1), BUSY)
+    entered = []
+    for number in range(9):
+        peer = peer_from(f"192.0.2.{number}", 1)
+        assert guests.admit(peer) is Admission.ADMITTED
+        entered.append(FakeGuest(peer))
+        guests.entered(entered[-1])
+    for number in range(9):
+        assert guests.admit(peer_from("192.0.2.8", number)) is Admission.TOO_MANY_OF_CLIENT
+    assert [guest.ended for guest in entered] == [[]] * 9
+
+
 def test_a_place_is_free_again_when_its_guest_has_left():
     guests, entered = crowd(1, limit=1, is_idle=False)
     assert guests.admit(peer_from("192.0.2.2", 1)) is Admission.TOO_MANY
