@@ -16,6 +16,10 @@ from mailserver.policy.senders import may_send_as, sending_addresses
 from mailserver.ports import Account, Directory
 
 
+# RFC 5322 3.6.3 and 3.6.6: whom these name the other recipients must not learn.
+_HIDDEN = frozenset((b"bcc", b"resent-bcc"))
+
+
 def from_refusal(section: bytes, account: Account, directory: Directory) -> Reply | None:
     """None when every address in From belongs to the login, or when there is no From."""
     froms = [field.value for field in fields(section) if field.name == b"from"]
@@ -48,16 +52,16 @@ def completed(section: bytes, *, sender: Mailbox, queue_id: QueueId, hostname: s
         added.append(f"Date: {format_datetime(datetime.fromtimestamp(now, UTC))}\r\n")
     if b"message-id" not in names:
         added.append(f"Message-ID: <{queue_id}@{hostname}>\r\n")
-    kept = _without_bcc(section) if b"bcc" in names else section
+    kept = section if names.isdisjoint(_HIDDEN) else _without_hidden(section)
     return "".join(added).encode("utf-8") + kept
 
 
-def _without_bcc(section: bytes) -> bytes:
-    """RFC 5322 3.6.3: whom Bcc names must not be told to the others."""
+def _without_hidden(section: bytes) -> bytes:
+    """The section without the fields whose names must not be told to the others."""
     out: list[bytes] = []
     place = 0
     for field in fields(section):
-        if field.name == b"bcc":
+        if field.name in _HIDDEN:
             out.append(section[place : field.start])
             place = field.start + len(field.raw)
     out.append(section[place:])

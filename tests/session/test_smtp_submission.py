@@ -355,7 +355,7 @@ FROM = b"From: <alice@example.test>\r\n"
         ),
         (
             b"Resent-Bcc: a@b.example\r\nX-Bcc: b\r\nFrom: alice@example.test\r\nDate: x\r\nMessage-ID: <1@a>\r\n\r\n",
-            b"Resent-Bcc: a@b.example\r\nX-Bcc: b\r\nFrom: alice@example.test\r\nDate: x\r\nMessage-ID: <1@a>\r\n\r\n",
+            b"X-Bcc: b\r\nFrom: alice@example.test\r\nDate: x\r\nMessage-ID: <1@a>\r\n\r\n",
         ),
     ],
 )
