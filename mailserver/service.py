@@ -18,6 +18,7 @@ The doors are plugged together in `assembly`. Everything that may fail by the op
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -149,7 +150,8 @@ class MailServer(OrderedService):
         return Deferred.fromCoroutine(self._reload())
 
     async def _reload(self) -> None:
-        await self._reload_one("accounts", self._foundation.accounts.reload, always_tell=True)
+        read_accounts = partial(self._foundation.accounts.reload, must_tell=True)
+        await self._reload_one("accounts", read_accounts, always_tell=True)
         await self._reload_one("certificate", self._foundation.tls.load, always_tell=True)
 
     async def _look_at_accounts(self) -> None:

@@ -135,6 +135,18 @@ async def test_reload_tells_of_accounts_and_certificate(running):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_hangup_over_an_accounts_file_that_is_still_broken_never_says_reloaded(running):
+    running.service.startService()
+    running.foundation.accounts.path.write_text("[accounts.")
+    for count in (1, 2):
+        await running.service.reload()
+        # The look at each second may have told it too.
+        assert [event.what for event in running.of(ReloadRefused)][:count] == ["accounts"] * count
+        assert [event.what for event in running.of(Reloaded)] == ["certificate"] * count
+    await running.service.stopService()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_reload_that_is_refused_says_what_and_why_and_the_rest_is_reloaded(tmp_path):
     issued = trustme.CA().issue_cert("mail.example.test")
     (tmp_path / "key.pem").write_bytes(issued.private_key_pem.bytes())

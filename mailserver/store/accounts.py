@@ -42,6 +42,8 @@ class AccountsFile:
         self._postmaster = postmaster
         self._signature: _Signature = None
         self._last_read = b""
+        # Why what was read last is not in force.
+        self._trouble: AccountsError | None = None
         self.tables = AccountTables(self._domains, postmaster)
 
     def load(self) -> None:
@@ -55,22 +57,29 @@ class AccountsFile:
         """Whether the file is another than when `load` or `reload` last looked. One stat; cheap enough for a poll."""
         return _signature(self.path) != self._signature
 
-    def reload(self) -> bool:
+    def reload(self, *, must_tell: bool = False) -> bool:
         """Read the file again; whether it says anything else than before.
 
         Blocks for a twentieth of a second when the file is that young: an editor may be in the middle of writing it.
-        Raises `AccountsError` when it is broken, once for each text: then everything stays in force as it was. A file
-        that vanished or became empty counts as broken here, because that is what editors do to it before they write;
+        Raises `AccountsError` when it is broken: then everything stays in force as it was. That is said once for each
+        text, and with `must_tell` each time: whoever asks for it must not be told that all is well. A file that vanished or became empty counts as broken here, because that is what editors do to it before they write;
         taken at its word it would have mail for everybody refused for good.
         """
         self._signature = self._settled_signature()
         octets = read_accounts_file(self.path, must_exist=True)
         if octets == self._last_read:
+            if must_tell and self._trouble is not None:
+                raise self._trouble
             return False
         self._last_read = octets
-        if not octets.strip() and self.tables.accounts:
-            raise AccountsError([f"{self.path}: this file is empty"])
-        self.tables = read_tables(octets, self.path, self._domains, self._postmaster)
+        try:
+            if not octets.strip() and self.tables.accounts:
+                raise AccountsError([f"{self.path}: this file is empty"])
+            self.tables = read_tables(octets, self.path, self._domains, self._postmaster)
+        except AccountsError as trouble:
+            self._trouble = trouble
+            raise
+        self._trouble = None
         return True
 
     def _settled_signature(self) -> _Signature:

@@ -373,10 +373,14 @@ def test_broken_file_keeps_everything_and_is_told_once(path):
     assert accounts.account(ALICE) is not None
     assert not accounts.has_changed()
     assert not accounts.reload()
+    # SIGHUP: whoever asks hears it again.
+    with pytest.raises(AccountsError, match="the last value, list or table is not finished"):
+        accounts.reload(must_tell=True)
     path.write_text(FILE.replace("alice@example.org", "alicia@example.org"))
     assert accounts.has_changed()
     assert accounts.reload()
     assert accounts.account(ALICE) is None
+    assert not accounts.reload(must_tell=True)
 
 
 def test_file_that_became_empty_keeps_everything(path):
