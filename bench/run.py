@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import deliver, idle, pop3, servers
-from bench.measure import spread_folders
+from bench.measure import own_folder
 from tests.peers.running import open_folder
 
 KINDS = ("deliver", "large", "pop3", "foreign", "idle")
@@ -52,10 +52,9 @@ def measure_deliver(
     """Receiving and filing, ours and Postfix's."""
     with ExitStack() as stack:
         folder.mkdir(mode=0o711)
-        spread_folders(folder)
-        running = [stack.enter_context(servers.ours(folder / "ours"))]
+        running = [stack.enter_context(servers.ours(own_folder(folder, "ours")))]
         if with_peers:
-            running.append(stack.enter_context(servers.postfix(folder / "postfix")))
+            running.append(stack.enter_context(servers.postfix(own_folder(folder, "postfix"))))
         measured = deliver.measure(running, list(loads), rounds)
     rows: list[Row] = []
     for title, by_server in measured.items():
@@ -75,12 +74,11 @@ def measure_pop3(
     """Fetching from a large mailbox, ours and Dovecot's."""
     with ExitStack() as stack:
         folder.mkdir(mode=0o711)
-        spread_folders(folder)
         pop3.fill(folder / "source", MAILBOX_SIZE, sizes_in_names=sizes_in_names)
         fill = partial(pop3.copy, folder / "source")
-        running = [stack.enter_context(servers.ours_with_mailbox(folder / "ours", fill))]
+        running = [stack.enter_context(servers.ours_with_mailbox(own_folder(folder, "ours"), fill))]
         if with_peers:
-            running.append(stack.enter_context(servers.dovecot(folder / "dovecot", fill)))
+            running.append(stack.enter_context(servers.dovecot(own_folder(folder, "dovecot"), fill)))
         measured = pop3.measure(running, MAILBOX_SIZE, RETRIEVED, rounds)
     ours, theirs = measured[servers.OURS], measured.get("Dovecot", {})
     columns = (
@@ -96,10 +94,10 @@ def measure_pop3(
 def measure_idle(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
     """Idle connections, ours and Postfix's."""
     folder.mkdir(mode=0o711)
-    with servers.ours(folder / "ours") as server:
+    with servers.ours(own_folder(folder, "ours")) as server:
         measured = {server.name: idle.measure(server, IDLE_CONNECTIONS)}
     if with_peers:
-        with servers.postfix(folder / "postfix") as server:
+        with servers.postfix(own_folder(folder, "postfix")) as server:
             measured[server.name] = idle.measure(server, IDLE_CONNECTIONS)
     ours, theirs = measured[servers.OURS], measured.get("Postfix", {})
     columns = (
