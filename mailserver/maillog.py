@@ -3,12 +3,15 @@
 Every event is a frozen value; `line()` gives `<queue id> <word> [<peer>] ...` in the field's words, queue id first
 where there is one, the peer's address in brackets before any text the peer controls. Peer-supplied text is escaped.
 Nothing here ever holds a password or content. `service` installs the sink; tests collect events in a list.
+
+Events go two ways: into the log, as lines, and into the journal behind `mailserver why`, as facts. What only one of the
+two wants is marked: whole events with `is_history_only` or `is_log_only`, single fields with `_HISTORY`.
 """
 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from mailserver.mail.reply import printable
@@ -24,6 +27,10 @@ class MailEvent:
     word: ClassVar[str] = ""
     # Trouble on our side is written at the level of a warning, so that it stands out.
     is_trouble: ClassVar[bool] = False
+    # Too many or too small for the log, and what somebody asks for later: only the journal gets them.
+    is_history_only: ClassVar[bool] = False
+    # Of no use to whoever looks for a message: the journal does not keep them.
+    is_log_only: ClassVar[bool] = False
 
     def line(self) -> str:
         """The event as one line of printable text."""
@@ -40,13 +47,15 @@ class MailEvent:
 
 
 _names: dict[type[MailEvent], tuple[str, ...]] = {}
+# Marks a field that is not written in the log's line.
+_HISTORY = {"is_history_only": True}
 
 
 def _other_fields(event: type[MailEvent]) -> tuple[str, ...]:
     """The names of an event's fields but for those that stand at its beginning; worked out once for each event."""
     names = _names.get(event)
     if names is None:
-        names = tuple(field.name for field in fields(event) if field.name not in ("queue_id", "peer"))
+        names = tuple(one.name for one in fields(event) if one.name not in ("queue_id", "peer") and not one.metadata)
         _names[event] = names
     return names
 
@@ -74,7 +83,10 @@ def nowhere(event: MailEvent) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Accepted(MailEvent):
-    """A message was taken: it is on disk and the 250 follows. `protocol` as in Received (`ESMTPSA`)."""
+    """A message was taken: it is on disk and the 250 follows. `protocol` as in Received (`ESMTPSA`).
+
+    `subject` is the field's value as it came, unfolded and cut; whoever shows it decodes it.
+    """
 
     word: ClassVar[str] = "accepted"
     queue_id: str
@@ -86,16 +98,19 @@ class Accepted(MailEvent):
     login: str = ""
     tls: str = ""
     message_id: str = ""
+    hello: str = field(default="", metadata=_HISTORY)
+    subject: bytes = field(default=b"", metadata=_HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
 class Filed(MailEvent):
-    """One copy is in a Maildir."""
+    """One copy is in a Maildir. `file` is the unique part of its name there, which POP3 events name too."""
 
     word: ClassVar[str] = "filed"
     queue_id: str
     mailbox: str
     recipient: str
+    file: str = field(default="", metadata=_HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +125,10 @@ class Queued(MailEvent):
 
 @dataclass(frozen=True, slots=True)
 class Refused(MailEvent):
-    """A command or a message was refused with 4yz or 5yz. `command` is the verb; `about` the address in question."""
+    """A command or a message was refused with 4yz or 5yz. `command` is the verb; `about` the address in question.
+
+    `recipients` are those of a whole message that was refused; `service` is `smtp`, `submission` and so on.
+    """
 
     word: ClassVar[str] = "refused"
     queue_id: str
@@ -119,6 +137,10 @@ class Refused(MailEvent):
     reply: str
     about: str = ""
     reverse_path: str = ""
+    service: str = field(default="", metadata=_HISTORY)
+    hello: str = field(default="", metadata=_HISTORY)
+    login: str = field(default="", metadata=_HISTORY)
+    recipients: tuple[str, ...] = field(default=(), metadata=_HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +158,8 @@ class LoginSucceeded(MailEvent):
     """Somebody proved who they are."""
 
     word: ClassVar[str] = "login"
+    # A mail program that polls makes one each minute; what it then does has events of its own.
+    is_log_only: ClassVar[bool] = True
     peer: str
     service: str
     login: str
@@ -228,6 +252,63 @@ class Removed(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered(MailEvent):
+    """The operator changed something about a queued message. `what` is `retry`, `remove`, ...; `by` who it was."""
+
+    word: ClassVar[str] = "ordered"
+    queue_id: str
+    what: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded(MailEvent):
+    """An alias with several targets became a message of its own, `queue_id`; `about` is the one it comes from."""
+
+    word: ClassVar[str] = "expanded"
+    queue_id: str
+    about: str
+    recipient: str
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp(MailEvent):
+    """What DNS said for an attempt: `hosts` in the order in which they are tried, `mx.example.net[192.0.2.1]`."""
+
+    word: ClassVar[str] = "looked-up"
+    is_history_only: ClassVar[bool] = True
+    queue_id: str
+    destination: str
+    hosts: tuple[str, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried(MailEvent):
+    """One connection of an attempt that ended before the message was offered. `stage` is how far it came."""
+
+    word: ClassVar[str] = "tried"
+    is_history_only: ClassVar[bool] = True
+    queue_id: str
+    host: str
+    stage: str
+    reason: str
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Talked(MailEvent):
+    """One connection of an attempt over which the message was offered; what became of it is told by recipient."""
+
+    word: ClassVar[str] = "talked"
+    is_history_only: ClassVar[bool] = True
+    queue_id: str
+    host: str
+    tls: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueFileDamaged(MailEvent):
     """A queue file could not be read; it was set aside, not deleted."""
 
@@ -255,6 +336,8 @@ class MaildropClosed(MailEvent):
     """A POP3 session ended in UPDATE or without it."""
 
     word: ClassVar[str] = "maildrop"
+    # The journal has what was done to each message instead.
+    is_log_only: ClassVar[bool] = True
     peer: str
     login: str
     retrieved: int
@@ -262,6 +345,29 @@ class MaildropClosed(MailEvent):
     remaining: int
     octets_sent: int
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(MailEvent):
+    """A POP3 client was given one whole message. `file` is the unique part of the file's name."""
+
+    word: ClassVar[str] = "fetched"
+    is_history_only: ClassVar[bool] = True
+    peer: str
+    login: str
+    file: str
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erased(MailEvent):
+    """A POP3 client deleted one message for good. `file` is the unique part of the file's name."""
+
+    word: ClassVar[str] = "erased"
+    is_history_only: ClassVar[bool] = True
+    peer: str
+    login: str
+    file: str
 
 
 # --- the process ------------------------------------------------------------------------------------------------------
@@ -272,6 +378,7 @@ class Started(MailEvent):
     """The server takes connections."""
 
     word: ClassVar[str] = "started"
+    is_log_only: ClassVar[bool] = True
     hostname: str
     listening: tuple[str, ...]
 
@@ -281,6 +388,7 @@ class Stopping(MailEvent):
     """The server is asked to stop."""
 
     word: ClassVar[str] = "stopping"
+    is_log_only: ClassVar[bool] = True
     sessions: int
 
 
@@ -289,6 +397,7 @@ class Reloaded(MailEvent):
     """Something was read anew: accounts, certificates, configuration."""
 
     word: ClassVar[str] = "reloaded"
+    is_log_only: ClassVar[bool] = True
     what: str
 
 
@@ -298,6 +407,7 @@ class ReloadRefused(MailEvent):
 
     word: ClassVar[str] = "reload-refused"
     is_trouble: ClassVar[bool] = True
+    is_log_only: ClassVar[bool] = True
     what: str
     reason: str
 

@@ -27,6 +27,8 @@ def example(event, text="x"):
             values[field.name] = 1.5
         elif "bool" in kind:
             values[field.name] = True
+        elif "bytes" in kind:
+            values[field.name] = text.encode("utf-8", "surrogatepass")
         else:
             values[field.name] = text
     return event(**values)
@@ -50,6 +52,13 @@ def test_seconds_have_three_places_and_zero_is_shown():
     assert maillog.Sent("Q", "a@b.c", "host", "250 ok", 0.0).line() == (
         'Q delivered recipient=a@b.c host=host reply="250 ok" delay_s=0.000'
     )
+
+
+def test_what_only_the_journal_wants_is_not_in_the_line():
+    event = maillog.Accepted("Q", "192.0.2.1:4711", "<>", (), 12, "ESMTP", hello="h.example", subject=b"secret plans")
+    assert "secret" not in event.line()
+    assert "h.example" not in event.line()
+    assert maillog.Filed("Q", "a@b.c", "a@b.c", file="1.M2P3Q4.h").line() == "Q filed mailbox=a@b.c recipient=a@b.c"
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)

@@ -9,7 +9,7 @@ read; the line is made only when an observer writes text.
 
 from twisted.logger import Logger
 
-from mailserver.maillog import MailEvent
+from mailserver.maillog import MailEvent, Sink
 
 NAMESPACE = "mail"
 
@@ -21,6 +21,20 @@ class LogSink:
         self._log = logger or Logger(namespace=NAMESPACE)
 
     def __call__(self, event: MailEvent) -> None:
-        """Write one event."""
+        """Write one event, unless it is for the journal alone."""
+        if event.is_history_only:
+            return
         emit = self._log.warn if event.is_trouble else self._log.info
         emit("{line()}", line=event.line, mail_event=event)
+
+
+class FanOut:
+    """A `maillog.Sink` that tells several others, in order."""
+
+    def __init__(self, *sinks: Sink) -> None:
+        self._sinks = sinks
+
+    def __call__(self, event: MailEvent) -> None:
+        """Tell each."""
+        for sink in self._sinks:
+            sink(event)

@@ -4,8 +4,8 @@ import io
 
 from twisted.logger import Logger, LogLevel, textFileLogObserver
 
-from mailserver.maillog import Accepted, MailEvent, Trouble
-from mailserver.net.logsink import LogSink
+from mailserver.maillog import Accepted, Erased, MailEvent, Trouble
+from mailserver.net.logsink import FanOut, LogSink
 
 ACCEPTED = Accepted("0BCD", "192.0.2.1:25", "<a@b.example>", ("c@d.example",), 17, "ESMTP")
 
@@ -49,3 +49,9 @@ def test_a_line_that_nobody_reads_is_not_made():
     events = []
     sink_to(events.append)(Unread())
     assert len(events) == 1
+
+
+def test_what_is_for_the_journal_alone_stays_out_of_the_log():
+    lines, journal = [], []
+    FanOut(sink_to(lines.append), journal.append)(Erased("192.0.2.1:25", "a@b.example", "1.M2P3Q4.h"))
+    assert (len(lines), len(journal)) == (0, 1)
