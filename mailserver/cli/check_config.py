@@ -4,7 +4,7 @@ The files that the configuration names are looked into as well, because the serv
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 
 import click
@@ -101,9 +101,14 @@ def _summary(config: Config, accounts: AccountsFile) -> Iterator[str]:
 
 def _accounts(config: Config, accounts: AccountsFile) -> str:
     tables = accounts.tables
-    counts = f"{len(tables.accounts)} accounts, {len(tables.aliases)} aliases in {config.accounts.file}"
+    counts = f"{_count(tables.accounts, 'account')}, {_count(tables.aliases, 'alias')} in {config.accounts.file}"
     made = [str(mailbox) for mailbox in config.practice.accounts if tables.account(mailbox) is None]
     return counts + (f"; made at the first start, for practice: {', '.join(made)}" if made else "")
+
+
+def _count(entries: Sized, word: str) -> str:
+    plural = "es" if word.endswith("s") else "s"
+    return f"{len(entries)} {word}{'' if len(entries) == 1 else plural}"
 
 
 def _listening(config: Config) -> Iterator[str]:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from mailserver.cli.context import CliContext, Refusal
+from mailserver.cli.ownership import reading_hint
 from mailserver.config.fault import nearest, shown
 from mailserver.mail.address import Mailbox
 from mailserver.store.accounts import AccountsError, AccountsFile
@@ -17,7 +18,7 @@ def load_accounts(context: CliContext) -> AccountsFile:
     try:
         accounts.load()
     except AccountsError as error:
-        raise Refusal(str(error)) from None
+        raise Refusal(f"{error}{reading_hint(config, config.accounts.file)}") from None
     return accounts
 
 

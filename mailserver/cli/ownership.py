@@ -23,10 +23,8 @@ def become_owner(context: CliContext, config: Config) -> None:
     status = place.stat()
     if os.geteuid() != 0:
         if status.st_uid != os.geteuid():
-            raise Refusal(
-                f"{place} belongs to {_name(status.st_uid)}: run this as root or as that user "
-                f"(sudo -u {_name(status.st_uid)} mailserver ...)"
-            )
+            raise Refusal(f"{place} belongs to {_name(status.st_uid)}: {_run_as(status.st_uid)}")
+        _check_reach(config.accounts.file, status.st_uid)
         return
     if not config.storage.state.exists() and not config.accounts.file.exists():
         context.warn(
@@ -40,10 +38,24 @@ def become_owner(context: CliContext, config: Config) -> None:
     _check_reach(config.accounts.file, status.st_uid)
 
 
+def reading_hint(config: Config, path: Path) -> str:
+    """What to put behind "cannot be read" when it is only that somebody else asked; else empty."""
+    place = _place(config)
+    uid = place.stat().st_uid
+    if os.geteuid() in (0, uid) or os.access(path, os.R_OK):
+        return ""
+    return f"; {place} belongs to {_name(uid)}: {_run_as(uid)}"
+
+
+def _run_as(uid: int) -> str:
+    return f"run this as root or as that user (sudo -u {_name(uid)} mailserver ...)"
+
+
 def _place(config: Config) -> Path:
     """What tells the owner. The root folder exists, so there is always an answer."""
     for path in (config.storage.state, config.accounts.file, *config.accounts.file.parents):
-        if path.exists():
+        # Not Path.exists, which raises where a folder on the way may not be searched.
+        if os.path.exists(path):  # noqa: PTH110 - see above
             return path
     raise AssertionError("a path that is absolute has an existing parent")
 
@@ -83,9 +95,12 @@ def _check_reach(accounts: Path, uid: int) -> None:
         )
     folder = next(parent for parent in accounts.parents if parent.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
+        mend = f"make it writable (chmod u+rwx {folder})"
+        if folder.stat().st_uid != uid:
+            mend = f"give it to that user (chown {_name(uid)} {folder})"
         raise Refusal(
-            f"{folder} cannot be written by {_name(uid)}, the user the server runs as: give it to that user "
-            f"(chown {_name(uid)} {folder}), or name another place in accounts.file"
+            f"{folder} cannot be written by {_name(uid)}, the user the server runs as: {mend}, or name another place "
+            "in accounts.file"
         )
 
 

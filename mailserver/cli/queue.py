@@ -14,6 +14,7 @@ import click
 
 from mailserver.cli import queue_changes
 from mailserver.cli.context import CliContext, Refusal
+from mailserver.cli.ownership import reading_hint
 from mailserver.cli.queue_text import HEADINGS, as_object, page, rows, summary
 from mailserver.config.fault import Wrong
 from mailserver.config.values import duration
@@ -198,7 +199,8 @@ def _found(context: CliContext, chosen: Filter, now: float) -> Iterator[StoredMe
     try:
         names = spool.ids()
     except OSError as error:
-        context.refuse(f"{error.filename}: {error.strerror}")
+        hint = reading_hint(context.config, spool.paths.messages)
+        context.refuse(f"{error.filename}: cannot be read: {(error.strerror or str(error)).lower()}{hint}")
     for item in spool.load(names, may_set_aside=False):
         if isinstance(item, Unreadable):
             context.warn(f"{item.path} cannot be read: {item.reason}")

@@ -268,6 +268,37 @@ def test_another_user_is_refused(reachable):
     assert not reachable.accounts.exists()
 
 
+def test_an_owner_who_may_not_write_is_told_which_folder(reachable):
+    owner = NOBODY if os.geteuid() == 0 else os.geteuid()
+    for path in (reachable.folder / "state", reachable.config.parent):
+        os.chown(path, owner, -1)
+    reachable.folder.chmod(0o755)
+    reachable.config.parent.chmod(0o555)
+    status, said = child(reachable, "account", "add", "alice@example.org", become=owner)
+    reachable.config.parent.chmod(0o755)
+    assert status == 1
+    assert "/etc cannot be written by " in f"/{said}"
+    assert ": make it writable (chmod u+rwx etc), or name another place in accounts.file" in said
+
+
+@pytest.mark.parametrize("words", [("account", "list"), ("route", "alice@example.org"), ("queue", "list")])
+def test_who_may_not_read_is_told_who_may(reachable, words):
+    if os.geteuid() != 0:
+        return  # only root can make folders that belong to somebody else
+    child(reachable, "account", "add", "alice@example.org")
+    messages = reachable.folder / "state" / "queue" / "messages"
+    messages.mkdir(parents=True)
+    (reachable.folder / "state").chmod(0o700)
+    reachable.folder.chmod(0o755)
+    status, said = child(reachable, *words, become=NOBODY)
+    assert status == 1
+    place = "state/queue/messages" if words[0] == "queue" else "etc/accounts.toml"
+    assert said == (
+        f"{place}: cannot be read: permission denied; state belongs to root: run this as root or as that user "
+        "(sudo -u root mailserver ...)\n"
+    )
+
+
 def test_before_the_first_start_root_is_told_whose_the_file_will_be(reachable):
     shutil.rmtree(reachable.folder / "state")
     status, said = child(reachable, "account", "add", "alice@example.org")
