@@ -39,7 +39,7 @@ def queue_commands(runner: RelayRunner) -> dict[str, Command]:
 
     async def retry(request: Request) -> Response:
         ids = None if request.all else [QueueId(one) for one in request.ids]
-        return Response(count=runner.retry(ids, request.domain))
+        return Response(count=await runner.retry_when_loaded(ids, request.domain))
 
     async def remove(request: Request) -> Response:
         return Response(count=await runner.remove(QueueId(one) for one in request.ids))

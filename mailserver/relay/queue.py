@@ -140,18 +140,24 @@ class Queue:
     # --- after an attempt ---------------------------------------------------------------------------------------------
 
     def reschedule(self, job: Job, envelope: Envelope, wanted: dict[int, tuple[int, float]]) -> None:
-        """Replace a job that has run by jobs for these recipients (place -> attempts, due); none for an empty one."""
+        """Replace a job that has run by jobs for these recipients (place -> attempts, due); none for an empty one.
+
+        Nor for a message that was withdrawn meanwhile.
+        """
         entry = job.entry
         job.state = Job.DONE
         rest = tuple(other for other in entry.jobs if other is not job)
-        fresh = tuple(self._jobs(entry, envelope, wanted))
+        fresh = () if entry.is_removed else tuple(self._jobs(entry, envelope, wanted))
         entry.jobs = rest + fresh
         for other in fresh:
             self._push(other)
         self._wake()
 
     def put_back(self, job: Job, due: float) -> None:
-        """The attempt could not be made (our own disk): the same job again, later."""
+        """The attempt could not be made (our own disk): the same job again, later, unless it was withdrawn."""
+        if job.entry.is_removed:
+            job.state = Job.DONE
+            return
         job.due = due
         self._push(job)
         self._wake()
@@ -204,7 +210,9 @@ class Queue:
         count = 0
         for queue_id in ids:
             entry = self._entries.get(queue_id)
-            jobs = [job for job in entry.jobs if not lane or job.lane.key == lane] if entry is not None else []
+            if entry is None or entry.is_removed:
+                continue
+            jobs = [job for job in entry.jobs if not lane or job.lane.key == lane]
             for job in jobs:
                 job.lane.succeeded()
                 if job.state is Job.WAITING:

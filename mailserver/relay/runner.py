@@ -5,8 +5,8 @@ attempt. So a delivered mark is on disk before the message is tried again, and a
 When all recipients are done and owe nothing, the removal itself is the mark.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Coroutine, Iterable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -16,11 +16,12 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Delivered, Outcome
 from mailserver.maillog import BouncedEvent, DeferredEvent, Filed, QueueFileDamaged, Removed, Sent, Trouble
-from mailserver.ports import Cancellable, Lane, Overloaded, Report
+from mailserver.ports import Cancellable, Overloaded, Report
 from mailserver.relay.delivery import Delivery
 from mailserver.relay.doors import RelayDoors, RelaySettings
-from mailserver.relay.lanes import Job
+from mailserver.relay.lanes import Entry, Job
 from mailserver.relay.ledger import Ledger
+from mailserver.relay.loading import Loader
 from mailserver.relay.opened import Opened, OpenMessages
 from mailserver.relay.progress import Moment, after_attempt, is_destination_trouble
 from mailserver.relay.queue import Queue, lane_key
@@ -29,9 +30,6 @@ from mailserver.relay.schedule import age_when_taken_up
 from mailserver.store.spool import StoredMessage, Unreadable
 from mailserver.store.spool_format import Progress, RecipientState
 
-T = TypeVar("T")
-
-_SLICE = 500
 # Our own disk could not be read, or was too busy: not the message's fault, and no attempt.
 _UNREADABLE_RETRY_S = 300.0
 _BUSY_RETRY_S = 5.0
@@ -55,6 +53,8 @@ class RelayRunner:
         self._open = OpenMessages(doors.spool, doors.blocking)
         self._delivery = Delivery(doors, self._ledger, self._announce)
         self._reporting = Reporting(doors, settings, self._ledger, self._announce)
+        self._loader = Loader(doors, self._take_up, self._tell_unreadable)
+        self._loaded: list[Deferred[None]] = []
         self._timer: Cancellable | None = None
         self._wakes_at = 0.0
         self._is_started = False
@@ -77,32 +77,24 @@ class RelayRunner:
         """
         self.is_loading = True
         self._queue.begin_loading()
-        spool = self._doors.spool
-        names = await self._patiently(spool.ids)
-        count = 0
-        for start in range(0, len(names), _SLICE):
-            if self._is_stopping:
-                return count
-            for item in await self._patiently(self._read_slice, names[start : start + _SLICE]):
-                if isinstance(item, Unreadable):
-                    self._tell_unreadable(item)
-                else:
-                    count += self._take_up(item)
-        self._queue.end_loading()
-        self.is_loading = False
-        await self._patiently(spool.sweep_states, names)
-        return count
+        try:
+            names, count = await self._loader.read_all()
+        finally:
+            self._queue.end_loading()
+            self.is_loading = False
+            waiting, self._loaded = self._loaded, []
+            for one in waiting:
+                one.callback(None)
+        if not self._is_stopping:
+            await self._loader.sweep(names)
+        return count + await self._loader.read_late()
 
-    async def _patiently(self, call: Callable[..., T], *args: object) -> T:
-        """A blocking call that waits for a lane that is full: loading is in no hurry and must not give up."""
-        while True:
-            try:
-                return await self._doors.blocking.run(Lane.QUEUE, call, *args)
-            except Overloaded:
-                await self._doors.clock.sleep(1.0)
-
-    def _read_slice(self, names: list[str]) -> list[StoredMessage | Unreadable]:
-        return list(self._doors.spool.load(names))
+    async def _until_loaded(self) -> None:
+        """What the operator asks for concerns all messages that are on disk, and not those that were read so far."""
+        if self.is_loading:
+            loaded: Deferred[None] = Deferred()
+            self._loaded.append(loaded)
+            await loaded
 
     def _take_up(self, message: StoredMessage) -> bool:
         now, monotonic = self._doors.clock.now(), self._doors.clock.monotonic()
@@ -123,6 +115,7 @@ class RelayRunner:
     async def stop(self, within_s: float = 10.0) -> None:
         """Begin nothing new; wait for what runs and what is being written, at most this long. Nothing is lost."""
         self._is_stopping = True
+        self._loader.is_stopping = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -214,7 +207,8 @@ class RelayRunner:
             opened = await self._opened(queue_id, job)
             if opened is None or opened.message is None:
                 return
-            numbers = [number for number in job.recipients if opened.progress[number].is_waiting]
+            is_wanted = not job.entry.is_removed
+            numbers = [number for number in job.recipients if is_wanted and opened.progress[number].is_waiting]
             outcomes = await self._delivery.attempt(opened.message, numbers)
             if outcomes and all(is_destination_trouble(outcome) for outcome in outcomes.values()):
                 job.lane.failed()
@@ -234,6 +228,7 @@ class RelayRunner:
                 self._queue.turns.leave_lane(job.lane)
             self._queue.turns.finish()
             self._wake()
+            self._take_out_if_removed(job.entry)
 
     async def _opened(self, queue_id: QueueId, job: Job) -> Opened | None:
         """The message's file in memory; None when there is nothing to send, and what to do about it is done."""
@@ -277,9 +272,9 @@ class RelayRunner:
         wanted = {
             number: (one.attempts, monotonic + (one.next_attempt - moment.now))
             for number in job.recipients
-            if (one := opened.progress[number]).is_waiting and not job.entry.is_removed
+            if (one := opened.progress[number]).is_waiting
         }
-        await self._finish(opened, message, age_s, is_recovery=False, job=job)
+        await self._finish(opened, message, age_s, is_recovery=False)
         self._queue.reschedule(job, message.envelope, wanted)
 
     async def _settle(self, queue_id: QueueId) -> None:
@@ -302,27 +297,26 @@ class RelayRunner:
             self._open.close(queue_id)
         return True
 
-    async def _finish(
-        self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool, job: Job | None = None
-    ) -> None:
-        """Reports that are owed; then the removal, if nothing is left to do."""
+    async def _finish(self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool) -> None:
+        """Reports that are owed; then the removal, if nothing is left to do.
+
+        A message that the operator took out owes nothing any more; it goes when the last of its jobs is over.
+        """
         queue_id = message.queue_id
-        entry = self._queue.entry(queue_id)
-        is_removed = entry is not None and entry.is_removed
-        if not is_removed:
-            is_marked = await self._reporting.send_due(opened, message, age_s, is_recovery=is_recovery)
-            if is_marked and not opened.is_done:
-                await self._ledger.write_state(queue_id, opened.snapshot)
-        is_taken_out = is_removed and not self._is_tried_by_others(queue_id, job)
-        if (opened.is_done or is_taken_out) and not opened.is_removing:
+        if self._is_removed(queue_id):
+            return
+        is_marked = await self._reporting.send_due(opened, message, age_s, is_recovery=is_recovery)
+        if is_marked and not opened.is_done:
+            await self._ledger.write_state(queue_id, opened.snapshot)
+        if opened.is_done and not opened.is_removing and not self._is_removed(queue_id):
             opened.is_removing = True
             await self._ledger.remove(queue_id)
             self._queue.forget(queue_id)
-            self._doors.sink(Removed(queue_id, "by the operator" if is_taken_out else ""))
+            self._doors.sink(Removed(queue_id))
 
-    def _is_tried_by_others(self, queue_id: QueueId, job: Job | None) -> bool:
+    def _is_removed(self, queue_id: QueueId) -> bool:
         entry = self._queue.entry(queue_id)
-        return entry is not None and any(other.state is Job.RUNNING and other is not job for other in entry.jobs)
+        return entry is not None and entry.is_removed
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -366,11 +360,17 @@ class RelayRunner:
         chosen = self._queue.ids() if ids is None else ids
         return self._queue.bring_forward(chosen, self._doors.clock.monotonic(), lane)
 
+    async def retry_when_loaded(self, ids: Iterable[QueueId] | None = None, domain: str = "") -> int:
+        """As `retry`, for every message that is on disk, also while they are still being read."""
+        await self._until_loaded()
+        return self.retry(ids, domain)
+
     async def remove(self, ids: Iterable[QueueId]) -> int:
         """Take these messages out without a bounce; durable when it answers, but for one that is being tried just now.
 
         That one goes when its attempt is over, whatever came of it. How many were known.
         """
+        await self._until_loaded()
         going: list[Awaitable[None]] = []
         count = 0
         for queue_id in ids:
@@ -385,6 +385,12 @@ class RelayRunner:
         for one in going:
             await one
         return count
+
+    def _take_out_if_removed(self, entry: Entry) -> None:
+        """The end of the last job of a message that the operator took out."""
+        queue_id = entry.queue_id
+        if entry.is_removed and self._queue.entry(queue_id) is entry and not self._queue.is_running(queue_id):
+            self._run(self._take_out(queue_id))
 
     async def _take_out(self, queue_id: QueueId) -> None:
         await self._ledger.remove(queue_id)

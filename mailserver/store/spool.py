@@ -76,12 +76,16 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file of the queue that could not be used. `is_set_aside`: it is in `damaged/` now, else where it was."""
+    """A file of the queue that could not be used. `is_set_aside`: it is in `damaged/` now, else where it was.
+
+    `may_pass`: the disk would not give it out just now; the file itself may be sound.
+    """
 
     queue_id: str
     path: Path
     reason: str
     is_set_aside: bool
+    may_pass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ class Spool:
             except NewerFormat as refusal:
                 yield Unreadable(name, self.paths.message(queue_id), str(refusal), False)
             except OSError as trouble:
-                yield Unreadable(name, self.paths.message(queue_id), str(storage_error(trouble)), False)
+                yield Unreadable(name, self.paths.message(queue_id), str(storage_error(trouble)), False, may_pass=True)
             except Damaged as damage:
                 yield self._damaged(name, self.paths.message(queue_id), str(damage), may_set_aside)
 
