@@ -176,7 +176,6 @@ class _Search:
         They are always accepted (RFC 5321 4.5.1). When the configured postmaster reaches nobody, `run` has the mail
         filed under that very address, so that it is there once the account is added or enabled again.
         """
-        postmaster = self._directory.postmaster()
         postmaster = self._role_holder = self._directory.postmaster()
         self._steps.append(f"{name} is for the postmaster, {postmaster}")
         return (postmaster,)

@@ -79,7 +79,7 @@ class SmtpSession:
     async def answer(self, event: SmtpEvent) -> Answer[Reply]:
         """The reply to one event, and what follows it. Not for `Content`."""
         self._commands += 1
-        if self._commands > self._settings.max_commands and not isinstance(event, EndOfContent | EndOfChunk):
+        if self._commands > self._settings.max_commands and not _carries_content(event):
             return _closing(replies.TOO_MANY_COMMANDS)
         transaction = self._transaction
         answer = await self._answered(event)
@@ -312,12 +312,28 @@ class SmtpSession:
                 str(reply),
                 str(event.recipient.mailbox) if isinstance(event, Rcpt) else "",
                 path_text(envelope.reverse_path) if envelope else "",
+                self._profile.name,
+                "" if self._hello is None else self._hello.name,
+                "" if transaction is None else transaction.arrival.login,
+                _recipients(event, transaction),
             )
         )
 
 
+def _carries_content(event: SmtpEvent) -> bool:
+    """Whether octets of a message came with it; those have limits of their own."""
+    return isinstance(event, EndOfContent) or (isinstance(event, EndOfChunk) and event.chunk_octets > 0)
+
+
 def _closing(reply: Reply) -> Answer[Reply]:
     return Answer(reply, Then.CLOSE, str(reply))
+
+
+def _recipients(event: SmtpEvent, transaction: Transaction | None) -> tuple[str, ...]:
+    """Whose message a refusal of content concerns."""
+    if transaction is None or not isinstance(event, Data | EndOfContent | EndOfChunk):
+        return ()
+    return tuple(str(recipient.mailbox) for recipient in transaction.recipients)
 
 
 def _command(event: SmtpEvent) -> str:

@@ -220,6 +220,13 @@ def test_commands_without_a_message_are_bounded():
     assert client.is_closed
 
 
+def test_chunks_of_a_message_are_no_commands_but_empty_ones_are():
+    client = World().connect(settings=SmtpSettings("mail.example.test", max_commands=10))
+    client.commands("MAIL FROM:<>", "RCPT TO:<alice@example.test>")
+    assert [client.say("BDAT 1\r\nx")[:3] for _ in range(20)] == ["250"] * 20
+    assert client.say("BDAT 0\r\n").startswith("421 4.7.0 Too many commands")
+
+
 def test_last_words_of_the_driver():
     session = World().connect().session
     assert session.command_timed_out().code == 421
