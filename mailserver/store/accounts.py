@@ -62,8 +62,9 @@ class AccountsFile:
 
         Blocks for a twentieth of a second when the file is that young: an editor may be in the middle of writing it.
         Raises `AccountsError` when it is broken: then everything stays in force as it was. That is said once for each
-        text, and with `must_tell` each time: whoever asks for it must not be told that all is well. A file that vanished or became empty counts as broken here, because that is what editors do to it before they write;
-        taken at its word it would have mail for everybody refused for good.
+        text, and with `must_tell` each time: whoever asks for it must not be told that all is well. A file that
+        vanished or became empty counts as broken here, because that is what editors do to it before they write; taken
+        at its word it would have mail for everybody refused for good.
         """
         self._signature = self._settled_signature()
         octets = read_accounts_file(self.path, must_exist=True)
