@@ -168,6 +168,7 @@ class Conversation(TwistedProtocol):
         self._timer: Cancellable | None = None
         self._phase_began = 0.0
         self._last_octets_at = 0.0
+        self._wait_began = 0.0
         self._content_began: float | None = None
         self._rate_checked_at = 0.0
         self._rate_octets = 0
@@ -348,6 +349,7 @@ class Conversation(TwistedProtocol):
         """Take nothing up until this is done: the disk is slower than the client."""
         self._is_busy = True
         self._pause_reading()
+        self._wait_began = self._clock.monotonic()
 
         async def wait() -> None:
             await awaitable
@@ -357,6 +359,11 @@ class Conversation(TwistedProtocol):
     def _waited(self, _: None) -> None:
         self._is_busy = False
         self._last_octets_at = self._clock.monotonic()
+        if self._content_began is not None:
+            # The time that the disk took is not the client's.
+            stalled_s = self._last_octets_at - self._wait_began
+            self._content_began += stalled_s
+            self._rate_checked_at += stalled_s
         if self._is_shutting_down and not self._is_gone:
             self._do_then()
         self._pump()

@@ -409,6 +409,21 @@ def test_content_that_comes_fast_enough_may_take_its_time_but_not_for_ever(line)
     assert line.heard() == b"end: CONTENT\n"
 
 
+def test_the_time_that_the_disk_takes_within_content_is_not_the_clients(line):
+    """A sender must not hear that it is too slow because our disk was."""
+    begin_content(line)
+    line.say(b"x" * 700)
+    for _ in range(10):
+        written = Deferred()
+        line.conversation._wait_for(written)
+        line.clock.advance(500)
+        written.callback(None)
+        line.clock.advance(20)
+        line.say(b"x" * 400)
+    assert line.heard() == b""
+    assert not line.transport.disconnecting
+
+
 def test_a_client_that_does_not_take_the_last_reply_is_dropped(line):
     line.say(b"quit\n")
     assert line.heard() == b"bye\n"
