@@ -33,7 +33,7 @@ class RelayDoors:
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """What the operator configured; `max_total` attempts at once, all destinations together."""
+    """What the operator configured; `max_total` attempts at once, all destinations together (slow ones apart)."""
 
     schedule: Schedule
     reporter: Reporter

@@ -5,6 +5,10 @@ backlog never delays today's letters; every fifth turn still goes to the backlog
 
 The limit of a lane starts small and grows by one with each success (slow start); a failure of the destination itself
 takes it back to one, so that a dead destination costs one connection and delays nobody else.
+
+Many dead destinations must not delay the living either, and a dead one may hold an attempt for minutes (tarpits, lost
+packets). So lanes in *doubt* (the last attempt failed, or nothing but a backlog is known of them since the start) get
+half of the places at most, and an attempt that takes long is *parked*: it goes on, in a place of its own kind.
 """
 
 from collections import deque
@@ -13,19 +17,22 @@ from mailserver.mail.ids import QueueId
 
 _FIRST_WINDOW = 2
 _BACKLOG_TURN = 5
+# So many times the usual places are there for attempts that take long; each costs little more than a socket.
+_PARKED = 3
 
 
 class Lane:
     """One destination. `key` is its name in the log; `limit` the configured most at once."""
 
-    __slots__ = ("__weakref__", "_backlog", "_fresh", "_turns", "active", "has_turn", "key", "limit", "window")
+    __slots__ = ("__weakref__", "_answered", "_backlog", "_fresh", "_turns", "active", "key", "limit", "line", "window")
 
     def __init__(self, key: str, limit: int) -> None:
         self.key = key
         self.limit = limit
         self.window = min(limit, _FIRST_WINDOW)
         self.active = 0
-        self.has_turn = False  # whether it stands in the line of `Turns`
+        self.line: deque[Lane] | None = None  # the line of `Turns` in which it stands
+        self._answered: bool | None = None
         self._turns = 0
         self._fresh: deque[Job] = deque()
         self._backlog: deque[Job] = deque()
@@ -34,6 +41,11 @@ class Lane:
     def can_start(self) -> bool:
         """Whether a job waits and may run now."""
         return self.active < self.window and bool(self._fresh or self._backlog)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may well be dead: it did not answer, or has not yet and all that waits has been tried before."""
+        return not self._fresh if self._answered is None else not self._answered
 
     def add(self, job: "Job") -> None:
         """A job that is due."""
@@ -47,11 +59,18 @@ class Lane:
 
     def succeeded(self) -> None:
         """The destination took part in an attempt."""
+        self._answered = True
         self.window = min(self.limit, self.window + 1)
 
     def failed(self) -> None:
         """The destination as a whole did not."""
+        self._answered = False
         self.window = 1
+
+    def expect(self) -> None:
+        """The operator believes that the destination is back."""
+        self._answered = None
+        self.window = min(self.limit, self.window + 1)
 
 
 class Entry:
@@ -90,43 +109,77 @@ class Job:
 
 
 class Turns:
-    """Lanes that can start a job, in turn. `total` is the most jobs that run at once, all lanes together."""
+    """Lanes that can start a job, in turn. `total` is the most jobs that run at once, all lanes together, but for those
+    that take long: of these there may be three times as many."""
 
-    __slots__ = ("_line", "active", "total")
+    __slots__ = ("_active", "_doubted", "_doubtful", "_line", "_parked", "total")
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.active = 0
         self._line: deque[Lane] = deque()
+        self._doubtful: deque[Lane] = deque()
+        self._active: set[Job] = set()
+        self._doubted: set[Job] = set()  # those of `_active` whose lane was in doubt when they began
+        self._parked: set[Job] = set()
+
+    @property
+    def active(self) -> int:
+        """Jobs that run, parked ones included."""
+        return len(self._active) + len(self._parked)
 
     def offer(self, lane: Lane) -> None:
-        """Put the lane into the line if it can start something and is not there."""
-        if not lane.has_turn and lane.can_start:
-            lane.has_turn = True
-            self._line.append(lane)
+        """Put the lane into the line where it belongs, if it can start something and is not there."""
+        line = self._doubtful if lane.is_doubtful else self._line
+        if lane.can_start and lane.line is not line:
+            lane.line = line
+            line.append(lane)
 
-    def take(self) -> Job | None:
+    def take(self) -> "Job | None":
         """The next job to run, counted as active in its lane and in all; None when nothing may start."""
-        while self._line and self.active < self.total:
-            lane = self._line.popleft()
-            lane.has_turn = False
-            if not lane.can_start:
-                continue
+        while len(self._active) < self.total and (lane := self._next_lane()) is not None:
+            is_doubtful = lane.is_doubtful
             job = lane.take()
             if job.state is not Job.READY:  # removed while it stood in line
                 self.offer(lane)
                 continue
             lane.active += 1
-            self.active += 1
+            self._active.add(job)
+            if is_doubtful:
+                self._doubted.add(job)
             self.offer(lane)
             return job
         return None
+
+    def _next_lane(self) -> Lane | None:
+        """Taken out of its line; those without doubt first, the doubtful in half of the places."""
+        for line in (self._line, self._doubtful):
+            while line and (line is self._line or len(self._doubted) < max(1, self.total // 2)):
+                lane = line.popleft()
+                if lane.line is not line:  # it stands in the other one by now
+                    continue
+                lane.line = None
+                if not lane.can_start:
+                    continue
+                if line is self._doubtful or not lane.is_doubtful:
+                    return lane
+                self.offer(lane)
+        return None
+
+    def park(self, job: "Job") -> bool:
+        """The job takes long: its place is free for another, as long as there is room for it elsewhere."""
+        if job not in self._active or len(self._parked) >= _PARKED * self.total:
+            return False
+        self._active.remove(job)
+        self._doubted.discard(job)
+        self._parked.add(job)
+        return True
 
     def leave_lane(self, lane: Lane) -> None:
         """The job's conversation is over: another may begin it."""
         lane.active -= 1
         self.offer(lane)
 
-    def finish(self) -> None:
+    def finish(self, job: "Job") -> None:
         """The job is over, and all that it wrote is on disk."""
-        self.active -= 1
+        for jobs in (self._active, self._doubted, self._parked):
+            jobs.discard(job)

@@ -214,7 +214,7 @@ class Queue:
                 continue
             jobs = [job for job in entry.jobs if not lane or job.lane.key == lane]
             for job in jobs:
-                job.lane.succeeded()
+                job.lane.expect()
                 if job.state is Job.WAITING:
                     job.due = now
                     self._push(job)

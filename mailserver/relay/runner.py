@@ -33,6 +33,8 @@ from mailserver.store.spool_format import Progress, RecipientState
 # Our own disk could not be read, or was too busy: not the message's fault, and no attempt.
 _UNREADABLE_RETRY_S = 300.0
 _BUSY_RETRY_S = 5.0
+# An attempt that takes longer gives up its place among the quick ones, and goes on.
+_SLOW_S = 10.0
 # A timer never sleeps longer than this, whatever it was told.
 _LONGEST_SLEEP_S = 3600.0
 
@@ -209,10 +211,14 @@ class RelayRunner:
                 return
             is_wanted = not job.entry.is_removed
             numbers = [number for number in job.recipients if is_wanted and opened.progress[number].is_waiting]
-            outcomes = await self._delivery.attempt(opened.message, numbers)
+            slow = self._doors.clock.call_later(_SLOW_S, lambda: self._park(job))
+            try:
+                outcomes = await self._delivery.attempt(opened.message, numbers)
+            finally:
+                slow.cancel()
             if outcomes and all(is_destination_trouble(outcome) for outcome in outcomes.values()):
                 job.lane.failed()
-            else:
+            elif outcomes:
                 job.lane.succeeded()
             self._queue.turns.leave_lane(job.lane)
             is_in_lane = False
@@ -226,9 +232,13 @@ class RelayRunner:
             self._open.close(queue_id)
             if is_in_lane:
                 self._queue.turns.leave_lane(job.lane)
-            self._queue.turns.finish()
+            self._queue.turns.finish(job)
             self._wake()
             self._take_out_if_removed(job.entry)
+
+    def _park(self, job: Job) -> None:
+        if self._queue.turns.park(job):
+            self._wake()
 
     async def _opened(self, queue_id: QueueId, job: Job) -> Opened | None:
         """The message's file in memory; None when there is nothing to send, and what to do about it is done."""

@@ -39,7 +39,7 @@ def take_all(index, now):
 
 def end(index, job, envelope, wanted):
     index.turns.leave_lane(job.lane)
-    index.turns.finish()
+    index.turns.finish(job)
     index.reschedule(job, envelope, wanted)
 
 
@@ -167,7 +167,7 @@ def test_no_sequence_of_commands_runs_a_recipient_twice_at_once_or_breaks_a_limi
         elif running and command == "put back":
             job = running.pop(number % len(running))
             index.turns.leave_lane(job.lane)
-            index.turns.finish()
+            index.turns.finish(job)
             index.put_back(job, now + 10)
         elif running:
             job = running.pop(number % len(running))
@@ -195,3 +195,46 @@ def test_a_queued_message_costs_less_than_a_kibibyte():
     finally:
         tracemalloc.stop()
     assert used / 5000 < 1024
+
+
+# --- many dead destinations -------------------------------------------------------------------------------------------
+
+
+def test_destinations_in_doubt_get_half_of_the_places():
+    """Ten dead domains with a backlog stand in line before one whose mail is new."""
+    index = queue(limit=1, total=6)
+    for number in range(10):
+        about = (RecipientProgress(attempts=2),)
+        index.loaded(QueueId(f"{number:013d}"), to(f"a@dead{number}"), about, 0.0, lambda at: at)
+    assert [job.lane.key for job in take_all(index, 0.0)] == ["dead0", "dead1", "dead2"]
+    index.added(QueueId("0000000000099"), to("a@live"), 0.0)
+    assert [job.lane.key for job in take_all(index, 0.0)] == ["live"]
+
+
+def test_a_destination_that_answered_is_in_doubt_no_more_and_one_that_failed_is():
+    index = queue(limit=3, total=4)
+    for number in range(9):
+        about = (RecipientProgress(attempts=2),)
+        index.loaded(QueueId(f"{number:013d}"), to("a@x"), about, 0.0, lambda at: at)
+    first, second = take_all(index, 0.0)
+    first.lane.succeeded()
+    end(index, first, to("a@x"), {})
+    assert len(take_all(index, 0.0)) == 2, "three at once are this destination's limit, and none of them is doubted now"
+    second.lane.failed()
+    end(index, second, to("a@x"), {})
+    assert second.lane.is_doubtful
+
+
+def test_attempts_that_take_long_make_room_and_are_bounded_too():
+    index = queue(limit=1, total=2)
+    for number in range(20):
+        index.added(QueueId(f"{number:013d}"), to(f"a@d{number}"), 0.0)
+    running = take_all(index, 0.0)
+    while fresh := [job for job in running if index.turns.park(job)]:
+        assert index.turns.active <= 8
+        running = take_all(index, 0.0)
+        assert len(running) == len(fresh)
+    assert index.turns.active == 8, "two places, and three times as many for those that take long"
+    for job in running:
+        end(index, job, to("a@x"), {})
+    assert len(take_all(index, 0.0)) == 2

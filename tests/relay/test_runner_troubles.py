@@ -183,3 +183,36 @@ def failing(real, target, number):
         return real(path, *rest, **more)
 
     return call
+
+
+# --- many dead destinations -------------------------------------------------------------------------------------------
+
+
+def test_tarpits_that_fill_every_place_delay_a_living_destination_by_seconds(tmp_path):
+    silent = []
+
+    def answer(route, recipient):
+        if route.domain == "live.example":
+            return OK
+        silent.append(Promise())
+        return silent[-1]
+
+    office = Office(tmp_path, answer=answer, total=10)
+    for number in range(25):
+        office.put(f"u@dead{number}.example")
+    office.settle()
+    assert office.transmitter.busy == 10
+    office.put("u@live.example")
+    for _ in range(4):
+        office.advance(10)
+    assert office.words("delivered") == ["delivered"]
+    assert office.transmitter.busy == 25
+    # The next round: they are known to be dead, so that half of the places stay free for others.
+    held, silent[:] = silent[:], []
+    for one in held:
+        one.callback(DOWN)
+    office.settle()
+    office.advance(331)
+    office.put("u@live.example")
+    office.settle()
+    assert office.words("delivered") == ["delivered"] * 2, "at once"
