@@ -1,0 +1,51 @@
+"""The documents say what the program does, where that can be checked."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mailserver import maillog
+from mailserver.cli.main import main
+from mailserver.maillog import MailEvent
+
+ROOT = Path(__file__).parents[1]
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_word_of_the_log_is_explained_and_no_other():
+    words = {
+        event.word
+        for event in vars(maillog).values()
+        if isinstance(event, type) and issubclass(event, MailEvent) and event.word and not event.is_history_only
+    }
+    table = OPERATING.partition("| word | meaning |")[2].partition("\n\n")[0]
+    explained = {word for row in table.splitlines() for word in re.findall(r"`([a-z-]+)`", row.split(" | ")[0])}
+    assert explained == words
+
+
+@pytest.mark.parametrize("document", ["docs/operating.md", "docs/flow.md", "bench/README.md"])
+def test_links_and_modules_that_are_named_exist(document):
+    text = (ROOT / document).read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    modules = re.findall(r"`((?:mail|wire|policy|store|relay|session|net|cli|config)/\w+\.py)`", text)
+    modules += re.findall(r"`(tap\.py|service\.py|assembly\.py|foundation\.py)`", text)
+    missing = [link for link in links if not (ROOT / document).parent.joinpath(link).exists()]
+    missing += [module for module in modules if not (ROOT / "mailserver" / module).exists()]
+    assert not missing
+
+
+def test_every_command_that_is_named_exists():
+    """`mailserver account add|list`, `mailserver queue list`, ...; what is not built is not told of."""
+    context = main.make_context("mailserver", ["--config", "x", "account"], resilient_parsing=True)
+    known = set()
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        known.add(name)
+        known.update(f"{name} {one}" for one in getattr(command, "commands", {}))
+    for text in (README, OPERATING):
+        for named in re.findall(r"`?mailserver ((?:account|alias|queue) [a-z|]+|route|check-config)", text):
+            group, _, rest = named.partition(" ")
+            for one in rest.split("|"):
+                assert f"{group} {one}".strip() in known
