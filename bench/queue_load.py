@@ -47,7 +47,7 @@ class Threads:
 class Nothing:
     """Neither transmits nor files: nothing is due in this benchmark."""
 
-    async def send(self, route, envelope, content):
+    async def send(self, route, envelope, content, queue_id=""):
         raise AssertionError("nothing is due")
 
     file = send

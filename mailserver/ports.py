@@ -6,7 +6,7 @@ from memory and never touch disk or network.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -215,12 +215,14 @@ MakeSuccessReport = Callable[[Acceptance, tuple[Recipient, ...], bytes], Report 
 class Filed:
     """What a commit did. `spooled` lists the local copies that could not be filed now and wait in the queue instead.
 
-    `report` is the success report that went to the spool as well.
+    `report` is the success report that went to the spool as well. `files` are the unique parts of the file names of
+    `filed`, in its order.
     """
 
     filed: tuple[LocalCopy, ...]
     spooled: tuple[tuple[LocalCopy, str], ...] = ()
     report: Report | None = None
+    files: tuple[str, ...] = field(default=(), compare=False)
 
 
 class ContentWriter(Protocol):
@@ -262,8 +264,8 @@ class Committer(Protocol):
 class MailboxWriter(Protocol):
     """Files a message that waited in the queue into one Maildir."""
 
-    def file(self, mailbox: Mailbox, trace: bytes, content: "StoredContent") -> Awaitable[None]:
-        """Durable when it answers; raises `StorageFull` or `StorageTrouble`."""
+    def file(self, mailbox: Mailbox, trace: bytes, content: "StoredContent") -> Awaitable[str]:
+        """Durable when it answers with the unique part of the file's name; raises `StorageFull` or `StorageTrouble`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,9 @@ class Maildrop(Protocol):
     @property
     def sizes(self) -> Sequence[int]:
         """Octets of each message as POP3 sends it (CRLF, dots not doubled), message 1 first. Never changes."""
+
+    def file_name(self, number: int) -> str:
+        """The unique part of the name of this message's file, for the journal; at once, from memory."""
 
     def unique_ids(self) -> Awaitable[Sequence[str]]:
         """The unique-id of each message, 1 to 70 printable octets, all different. Raises `Overloaded`."""
@@ -500,10 +505,12 @@ ConversationFactory = Callable[[Stream, NextHop], Conversation]
 class Transmitter(Protocol):
     """One delivery attempt. Never raises for anything that the network or a peer does."""
 
-    def send(self, route: Route, envelope: Envelope, content: StoredContent) -> Awaitable[dict[Recipient, Outcome]]:
+    def send(
+        self, route: Route, envelope: Envelope, content: StoredContent, queue_id: str = ""
+    ) -> Awaitable[dict[Recipient, Outcome]]:
         """Try to hand the message on: exactly one outcome for each of the envelope's recipients.
 
-        All recipients must belong to `route`. Returns within a bounded time.
+        All recipients must belong to `route`. Returns within a bounded time. `queue_id` is for what is told on the way.
         """
 
 

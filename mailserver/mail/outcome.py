@@ -31,13 +31,15 @@ class Delivered:
     """The next hop (or the Maildir) has it. `reply` is the next hop's word; None for local delivery.
 
     `dsn_passed_on` tells that the next hop promised DSN, so that a success report is its business (RFC 3461 5.2.2).
-    `tls` is what protected the way there, such as `TLSv1.3`; empty for none.
+    `tls` is what protected the way there, such as `TLSv1.3`; empty for none. `file` is the unique part of the file's
+    name in a Maildir.
     """
 
     reply: Reply | None = None
     host: str = ""
     dsn_passed_on: bool = False
     tls: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

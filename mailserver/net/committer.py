@@ -293,7 +293,7 @@ class QueuedMailboxWriter:
         self._maildirs = maildirs
         self._blocking = blocking
 
-    def file(self, mailbox: Mailbox, trace: bytes, content: StoredContent) -> Awaitable[None]:
+    def file(self, mailbox: Mailbox, trace: bytes, content: StoredContent) -> Awaitable[str]:
         """See `ports.MailboxWriter`."""
         return self._blocking.run(Lane.QUEUE, file_stored, self._files, self._maildirs, mailbox, trace, content)
 

@@ -26,8 +26,9 @@ from twisted.internet.defer import gatherResults
 from mailserver.mail.dns import AddressAnswer, NoRecords
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Deferred, Delivered, Outcome, Stage
+from mailserver.mail.reply import Reply
 from mailserver.mail.route import MxRoute, Route, SmarthostRoute, SmarthostTls
-from mailserver.maillog import SentInClear, Sink, nowhere
+from mailserver.maillog import LookedUp, SentInClear, Sink, Talked, Tried, nowhere
 from mailserver.ports import (
     Blocking,
     Clock,
@@ -57,6 +58,7 @@ from mailserver.relay.mx import (
     parse_address,
     plan,
 )
+from mailserver.store.spool_format import bounded_reply
 
 T = TypeVar("T")
 
@@ -114,11 +116,13 @@ class MxTransmitter:
         self.access = Access(sink)
         self.idle = IdleConversations(clock, keep_s=outward.limits.keep_s, max_idle=outward.limits.max_idle)
 
-    async def send(self, route: Route, envelope: Envelope, content: StoredContent) -> dict[Recipient, Outcome]:
+    async def send(
+        self, route: Route, envelope: Envelope, content: StoredContent, queue_id: str = ""
+    ) -> dict[Recipient, Outcome]:
         """One attempt; exactly one outcome for each of the envelope's recipients."""
         if not envelope.recipients:
             return {}
-        return await _Attempt(self, route, envelope, FileContent(content, self._blocking)).run()
+        return await _Attempt(self, route, envelope, FileContent(content, self._blocking), queue_id).run()
 
     def close(self) -> None:
         """End the connections that wait for more; attempts under way go on."""
@@ -158,8 +162,11 @@ async def _together(questions: Iterable[Awaitable[T]]) -> list[T]:
 class _Attempt:
     """The state of one attempt: who is still pending, and what is known about them so far."""
 
-    def __init__(self, transmitter: MxTransmitter, route: Route, envelope: Envelope, content: ContentSource) -> None:
+    def __init__(
+        self, transmitter: MxTransmitter, route: Route, envelope: Envelope, content: ContentSource, queue_id: str
+    ) -> None:
         self._transmitter = transmitter
+        self._queue_id = queue_id
         self._route = route
         self._envelope = envelope
         self._content = content
@@ -201,6 +208,7 @@ class _Attempt:
 
     async def _try_hosts(self) -> None:
         plan = await self._transmitter.plan(self._route)
+        self._tell_plan(plan)
         if plan.verdict is not None:
             self._outcomes.update(dict.fromkeys(self._pending, plan.verdict))
             self._pending = []
@@ -223,6 +231,7 @@ class _Attempt:
                 target.address or target.host, port, timeout_s=transmitter.outward.limits.connect_s
             )
         except ConnectionFailed as failed:
+            self._tell_tried(hop, Stage.CONNECT, str(failed))
             self._note(dict.fromkeys(self._pending, Deferred(str(failed), Stage.CONNECT, host=hop.host)))
             return
         conversation = transmitter.converse(stream, hop)
@@ -232,10 +241,13 @@ class _Attempt:
         if not isinstance(opened, NotOpened):
             if opened.is_tls_refused:
                 transmitter.sink(SentInClear(hop.host, "the host offers STARTTLS and did not do it"))
+            tls = "" if opened.tls is None else opened.tls.version
+            transmitter.sink(Talked(self._queue_id, hop.host, tls))
             is_tls_missing = opened.is_tls_refused or (opened.tls is None and hop.tls is TlsUse.NEVER)
             await self._send_over(conversation, is_tls_missing=is_tls_missing)
             return
         self._current = None
+        self._tell_tried(hop, opened.stage, opened.reason, opened.reply)
         self._note(dict.fromkeys(self._pending, Deferred(opened.reason, opened.stage, opened.reply, hop.host)))
         if opened.may_try_in_clear and hop.tls is TlsUse.OPPORTUNISTIC and not self._is_over:
             transmitter.sink(SentInClear(hop.host, opened.reason))
@@ -252,6 +264,16 @@ class _Attempt:
             outcomes = {to: not_final_without_tls(outcome) for to, outcome in outcomes.items()}
         self._note(outcomes)
         self._transmitter.idle.give(self._route, conversation)
+
+    def _tell_plan(self, plan: MxPlan) -> None:
+        """For the journal: what DNS said at this moment."""
+        hosts = tuple(str(target) for target in plan.targets)
+        reason = "" if plan.verdict is None else plan.verdict.reason
+        self._transmitter.sink(LookedUp(self._queue_id, str(self._route), hosts, reason))
+
+    def _tell_tried(self, hop: NextHop, stage: Stage, reason: str, reply: Reply | None = None) -> None:
+        words = "" if reply is None else str(bounded_reply(reply))
+        self._transmitter.sink(Tried(self._queue_id, hop.host, stage.value, reason, words))
 
     def _note(self, outcomes: dict[Recipient, Outcome]) -> None:
         """Remember; whom another host may still take stays pending. The words of a host outlast a mere silence."""

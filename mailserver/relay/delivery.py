@@ -11,7 +11,7 @@ from mailserver.mail.envelope import OriginalRecipient, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.route import Route
 from mailserver.mail.trace import local_trace
-from mailserver.maillog import Trouble
+from mailserver.maillog import Expanded, Trouble
 from mailserver.ports import (
     Destination,
     Lane,
@@ -65,7 +65,7 @@ class Delivery:
     async def _transmit(self, route: Route, message: StoredMessage, numbers: list[int]) -> dict[int, Outcome]:
         recipients = message.envelope.recipients
         envelope = message.envelope.with_recipients(recipients[number] for number in numbers)
-        told = await self._doors.transmitter.send(route, envelope, message.content)
+        told = await self._doors.transmitter.send(route, envelope, message.content, message.queue_id)
         return {number: told.get(recipients[number], Deferred(_UNTOLD, Stage.CONNECT)) for number in numbers}
 
     # --- here ---------------------------------------------------------------------------------------------------------
@@ -75,8 +75,7 @@ class Delivery:
             if len(destination.mailboxes) == 1 and not destination.outside:
                 mailbox = destination.mailboxes[0]
                 trace = local_trace(message.envelope.reverse_path, mailbox)
-                await self._doors.mailboxes.file(mailbox, trace, message.content)
-                return Delivered()
+                return Delivered(file=await self._doors.mailboxes.file(mailbox, trace, message.content))
             return await self._expand(destination, message, number)
         except StorageFull as trouble:
             return self._put_off(message, "the mailbox has no room", trouble)
@@ -103,6 +102,8 @@ class Delivery:
         envelope = message.envelope.with_recipients(_behind(alias, mailbox) for mailbox in targets)
         copy = Report(self._doors.new_queue_id(), envelope, whole)
         await self._ledger.add_report(copy)
+        addresses = tuple(str(mailbox) for mailbox in targets)
+        self._doors.sink(Expanded(copy.queue_id, message.queue_id, str(alias.mailbox), addresses))
         self._announce(copy)
         return Delivered(host="the addresses behind the alias", dsn_passed_on=True)
 

@@ -336,7 +336,7 @@ class RelayRunner:
             reply = "" if one.reply is None else str(one.reply)
             if isinstance(outcome, Delivered):
                 if outcome.reply is None and not outcome.host:
-                    self._doors.sink(Filed(message.queue_id, recipient, recipient))
+                    self._doors.sink(Filed(message.queue_id, recipient, recipient, outcome.file))
                 else:
                     self._doors.sink(Sent(message.queue_id, recipient, one.host, reply, moment.age_s, outcome.tls))
             elif one.is_waiting:

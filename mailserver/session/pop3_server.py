@@ -277,7 +277,7 @@ class Pop3Session:
 
     def _opened(self, login: str, maildrop: Maildrop, mechanism: str) -> Pop3Reply:
         self._login = login
-        self._transaction = transaction = Transaction(maildrop, login, self._doors.log)
+        self._transaction = transaction = Transaction(maildrop, login, str(self._peer), self._doors.log)
         tls = self._tls.version if self._tls is not None else ""
         self._doors.log(LoginSucceeded(str(self._peer), SERVICE, login, mechanism, tls))
         return replies.logged_in(transaction.messages, transaction.octets)

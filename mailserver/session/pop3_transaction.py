@@ -8,7 +8,7 @@ from typing import assert_never
 
 from mailserver.mail import pop3_reply as replies
 from mailserver.mail.pop3_reply import Pop3Reply
-from mailserver.maillog import Sink, Trouble
+from mailserver.maillog import Erased, Fetched, Sink, Trouble
 from mailserver.ports import LargeMessage, Maildrop, MessageGone, Overloaded, StorageTrouble
 from mailserver.wire.pop3_content import ContentEncoder, encode_whole
 from mailserver.wire.pop3_events import Delete, List, Noop, Reset, Retrieve, Stat, Top, UniqueIds
@@ -19,9 +19,10 @@ TransactionEvent = Retrieve | Delete | Top | Stat | List | UniqueIds | Reset | N
 class Transaction:
     """What a client does with its messages."""
 
-    def __init__(self, maildrop: Maildrop, login: str, log: Sink) -> None:
+    def __init__(self, maildrop: Maildrop, login: str, peer: str, log: Sink) -> None:
         self._maildrop = maildrop
         self._mailbox = login
+        self._peer = peer
         self._log = log
         self.sizes: Sequence[int] = maildrop.sizes
         self._total = sum(self.sizes)
@@ -78,6 +79,9 @@ class Transaction:
             self._log(Trouble("", f"maildrop {self._mailbox}", reason, "some messages are not deleted"))
             return replies.NOT_ALL_REMOVED, 0
         removed = len(self._deleted) - failed
+        if not failed:
+            for number in sorted(self._deleted):
+                self._log(Erased(self._peer, self._mailbox, self._maildrop.file_name(number)))
         return (replies.NOT_ALL_REMOVED if failed else replies.updated(removed)), removed
 
     def close(self) -> None:
@@ -146,8 +150,7 @@ class Transaction:
         if not isinstance(content, bytes):
             return self._send_large(number, content, body_lines)
         body, octets = encode_whole(content, body_lines)
-        self.retrieved += 1
-        self.octets_sent += octets
+        self._count(number, octets, body_lines is None)
         if body_lines is not None:
             return replies.top(body)
         self._seen.add(number)
@@ -167,12 +170,18 @@ class Transaction:
 
     async def sent_large(self, number: int, octets: int, is_whole: bool) -> None:
         """A large message went out to its end."""
-        self.retrieved += 1
-        self.octets_sent += octets
+        self._count(number, octets, is_whole)
         if is_whole:
             self._seen.add(number)
             if octets != self.sizes[number - 1]:
                 await self._tell_size(number, octets)
+
+    def _count(self, number: int, octets: int, is_whole: bool) -> None:
+        """Some clients fetch with a TOP of many lines, so that the message stays unread."""
+        self.retrieved += 1
+        self.octets_sent += octets
+        if is_whole or octets >= self.sizes[number - 1]:
+            self._log(Fetched(self._peer, self._mailbox, self._maildrop.file_name(number), octets))
 
     async def _tell_size(self, number: int, octets: int) -> None:
         """The listed size was wrong; this session keeps it, the next knows better."""

@@ -37,6 +37,8 @@ from mailserver.session.submission_header import completed, from_refusal
 LARGE_OCTETS = 256 * 1024
 # How much of a Message-ID goes into the log.
 _MESSAGE_ID_OCTETS = 250
+# And of a Subject into the journal.
+_SUBJECT_OCTETS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Prepared:
     acceptance: Acceptance
     content: bytes
     message_id: str
+    subject: bytes  # as it came, unfolded and cut
     looped: tuple[Mailbox, ...]  # mailboxes that had this message before and do not get it again
 
 
@@ -132,6 +135,7 @@ class Preparation:
             self._with_report(acceptance, section),
             content,
             first_value(section, b"message-id")[:_MESSAGE_ID_OCTETS].decode("utf-8", "replace"),
+            first_value(section, b"subject")[:_SUBJECT_OCTETS],
             looped,
         )
 

@@ -5,13 +5,14 @@ beginning and streams to a file; what only shows at the end (a bare newline, a N
 """
 
 from collections.abc import Awaitable, Iterable, Set
+from itertools import repeat
 
 from twisted.logger import Logger
 
 from mailserver.mail import reply as replies
 from mailserver.mail.envelope import Recipient, path_text
 from mailserver.mail.reply import Reply
-from mailserver.maillog import Accepted, Filed, Queued, Refused, Trouble
+from mailserver.maillog import Accepted, Filed, Queued, Refused, ReportMade, Trouble
 from mailserver.ports import Acceptance, ContentWriter, Overloaded, StorageFull, StorageTrouble
 from mailserver.ports import Filed as Committed
 from mailserver.session.smtp_acceptance import LARGE_OCTETS, Arrival, Preparation, Prepared, Transaction
@@ -137,14 +138,18 @@ class MessageIntake:
                 arrival.login,
                 "" if arrival.tls is None else f"{arrival.tls.version}/{arrival.tls.cipher}",
                 prepared.message_id,
+                arrival.hello,
+                prepared.subject,
             )
         )
-        for copy in committed.filed:
-            log(Filed(queue_id, str(copy.mailbox), ",".join(_addresses(copy.recipients))))
+        for copy, file in zip(committed.filed, committed.files or repeat(""), strict=False):
+            log(Filed(queue_id, str(copy.mailbox), ",".join(_addresses(copy.recipients)), file))
         if acceptance.remote:
             log(Queued(queue_id, _addresses(acceptance.remote)))
         for copy, reason in committed.spooled:
             log(Queued(queue_id, _addresses(copy.recipients), reason))
+        if committed.report is not None:
+            log(ReportMade(committed.report.queue_id, queue_id, "delivered", str(envelope.reverse_path)))
         for mailbox in prepared.looped:
             log(Refused(queue_id, peer, "DATA", str(replies.DELIVERED_HERE_BEFORE), str(mailbox), sender))
 

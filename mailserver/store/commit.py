@@ -33,6 +33,7 @@ from mailserver.ports import Acceptance, Filed, LocalCopy, Report, StorageFull, 
 from mailserver.store.files import Files, storage_error
 from mailserver.store.large import LargeContent, Place
 from mailserver.store.maildir import Maildirs
+from mailserver.store.maildir_names import unique_of
 from mailserver.store.spool_format import SpoolPaths, encode_head, waiting_recipient
 
 # A content whose mailbox could not be opened, until it is copied to its places; swept with the other temporaries.
@@ -323,7 +324,10 @@ class CommitWriter:
             job.content.close()
         if job.error is not None:
             return job.error
-        return Filed(tuple(file.copy for file in job.local if file.copy is not None), tuple(job.spooled), job.report)
+        filed = [(file.copy, unique_of(file.final.rpartition("/")[2])) for file in job.local if file.copy is not None]
+        return Filed(
+            tuple(copy for copy, _ in filed), tuple(job.spooled), job.report, files=tuple(name for _, name in filed)
+        )
 
 
 def _alive(jobs: list[_Job]) -> Iterator[_Job]:

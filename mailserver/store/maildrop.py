@@ -104,6 +104,10 @@ class Snapshot:
             self._unique_ids = self._distinct(self._named())
         return self._unique_ids
 
+    def file_name(self, number: int) -> str:
+        """The unique part of the file's name. Does not block, and may be asked from any thread."""
+        return unique_of(self._name(number))
+
     def read(self, number: int) -> bytes | LargeFile:
         """The stored octets, whole up to 1 MiB. Blocks. Raises `MessageGone` and `StorageTrouble`."""
         descriptor, octets = self._open(number)

@@ -76,6 +76,10 @@ class OpenMaildrop:
         """Octets as sent, message 1 first."""
         return self._snapshot.sizes
 
+    def file_name(self, number: int) -> str:
+        """No thread is needed: another program's rename keeps this part of the name."""
+        return self._snapshot.file_name(number)
+
     async def unique_ids(self) -> Sequence[str]:
         """Made once, when first asked for."""
         if self._unique_ids is None:

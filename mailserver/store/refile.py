@@ -7,15 +7,17 @@ from mailserver.mail.address import Mailbox
 from mailserver.ports import StorageTrouble, StoredContent
 from mailserver.store.files import Files, storage_error
 from mailserver.store.maildir import Maildirs
+from mailserver.store.maildir_names import unique_of
 
 _BLOCK_OCTETS = 1 << 20
 
 
-def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes, content: StoredContent) -> None:
+def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes, content: StoredContent) -> str:
     """Write `trace` (CRLF) and the stored content (CRLF) into the mailbox, with LF line ends.
 
-    Durable when it returns. Raises `StorageFull` or `StorageTrouble`; then nothing is left behind. A crash in between
-    leaves a file in `tmp/`, or the message filed and still queued, which files it once more (see `maildir`).
+    Durable when it returns the unique part of the file's name. Raises `StorageFull` or `StorageTrouble`; then nothing
+    is left behind. A crash in between leaves a file in `tmp/`, or the message filed and still queued, which files it
+    once more (see `maildir`).
     """
     folder = maildirs.folder(mailbox)
     temporary = ""
@@ -33,8 +35,10 @@ def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes
             files.sync(descriptor)
         finally:
             files.close(descriptor)
-        maildirs.move_in(temporary, f"{folder}/new/{maildirs.name(stored, stored + line_ends)}")
+        name = maildirs.name(stored, stored + line_ends)
+        maildirs.move_in(temporary, f"{folder}/new/{name}")
         files.sync_folder(f"{folder}/new")
+        return unique_of(name)
     except (OSError, StorageTrouble) as error:
         if temporary:
             files.discard(temporary)

@@ -52,6 +52,9 @@ class MemoryMaildrop:
         self._is_open = True
         self.sizes = [maildrops.known_sizes.get(name, wire_size(self._box[name])) for name in self._names]
 
+    def file_name(self, number):
+        return self._names[number - 1]
+
     async def unique_ids(self):
         self._maildrops.check("unique_ids")
         return self._names

@@ -48,7 +48,7 @@ class ScriptedTransmitter:
         self.busy = 0
         self.most = 0
 
-    async def send(self, route, envelope, content):
+    async def send(self, route, envelope, content, queue_id=""):
         self.sent.append((str(route), tuple(str(one.mailbox) for one in envelope.recipients)))
         self.busy += 1
         self.most = max(self.most, self.busy)
@@ -77,6 +77,7 @@ class MemoryMailboxes:
         with content.path.open("rb") as file:
             file.seek(content.offset)
             self.filed.append((str(mailbox), trace + file.read(content.length)))
+        return f"1.M2P3Q{len(self.filed)}.host"
 
 
 class Office:

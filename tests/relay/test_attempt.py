@@ -11,7 +11,7 @@ from mailserver.mail.dns import CannotTell
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
 from mailserver.mail.route import FixedRoute, Login, MxRoute, SmarthostRoute, SmarthostTls
-from mailserver.maillog import SentInClear
+from mailserver.maillog import LookedUp, SentInClear, Talked, Tried
 from mailserver.ports import Lane, StoredContent, TlsRequirement
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.mx import MxRules
@@ -20,6 +20,7 @@ from tests.fakes.awaiting import run, start
 from tests.fakes.blocking import DirectBlocking
 from tests.fakes.clock import FakeClock
 from tests.fakes.network import MemoryDialer, MemoryResolver
+from tests.fakes.sink import Told
 from tests.fakes.stream import BREAK, EOF, SILENCE, TLS_BROKEN, TLS_OK, C
 
 A, B = (Recipient(Mailbox(name, "example.net")) for name in "ab")
@@ -52,7 +53,7 @@ class World:
         self.resolver = MemoryResolver(**(dns or DNS))
         self.dialer = MemoryDialer(hosts)
         self.blocking = DirectBlocking()
-        self.events = []
+        self.events = Told()
         limits = {"keep_s": 0.0} | limits
         self.transmitter = MxTransmitter(
             Outward("us.example", 25, rules or MxRules(), AttemptLimits(**limits)),
@@ -62,7 +63,7 @@ class World:
             blocking=self.blocking,
             clock=self.clock,
             rng=random.Random(1),
-            sink=self.events.append,
+            sink=self.events.tell,
         )
 
     def send(self, route=ROUTE, envelope=ENVELOPE):
@@ -461,3 +462,24 @@ def test_no_recipient_is_nothing_to_do(world):
 def test_a_recipient_that_is_named_twice_gets_one_outcome(world):
     here = world({ONE: [GOOD]})
     assert list(here.send(envelope=ENVELOPE.with_recipients([A, A]))) == [A]
+
+
+# --- what the journal hears -------------------------------------------------------------------------------------------
+
+
+def test_the_journal_hears_of_dns_and_of_every_connection(world):
+    here = world({ONE: [(b"554 5.7.1 go away\r\n",)], OTHER: [GOOD]})
+    assert isinstance(run(here.transmitter.send(ROUTE, ENVELOPE, here.content, "0QUEUED"))[A], Delivered)
+    mx1, mx2 = f"mx1.test[{ONE}]", f"mx2.test[{OTHER}]"
+    words = "the host does not want our mail now"
+    assert here.events.history == [
+        LookedUp("0QUEUED", "example.net", (mx1, mx2)),
+        Tried("0QUEUED", mx1, "banner", words, "554 5.7.1 go away"),
+        Talked("0QUEUED", mx2),
+    ]
+
+
+def test_the_journal_hears_why_there_was_nobody_to_try(world):
+    here = world(dns={"mx": {}})
+    here.send()
+    assert here.events.history == [LookedUp("", "example.net", (), "the domain example.net does not exist")]

@@ -12,6 +12,7 @@ from tests.fakes.awaiting import run
 from tests.fakes.clock import FakeClock
 from tests.fakes.directory import MemoryDirectory
 from tests.fakes.maildrop import MemoryMaildrops
+from tests.fakes.sink import Told
 
 ALICE = "alice@example.test"
 PASSWORD = "correct horse"
@@ -29,7 +30,7 @@ class World:
         self.maildrops = MemoryMaildrops()
         self.clock = FakeClock()
         self.guesses = LoginGuesses()
-        self.events = []
+        self.events = Told()
 
     def connect(self, peer: Peer = LOOPBACK) -> "Connection":
         return Connection(self, peer)
@@ -42,7 +43,7 @@ class Connection:
     """`say` sends octets and answers what comes back; `is_closed` once the server has closed."""
 
     def __init__(self, world: World, peer: Peer) -> None:
-        doors = Pop3Doors(world.directory, world.maildrops, world.clock, world.guesses, world.events.append)
+        doors = Pop3Doors(world.directory, world.maildrops, world.clock, world.guesses, world.events.tell)
         self.machine = Pop3Server()
         self.session = Pop3Session(world.settings, peer, doors)
         self.is_closed = False
