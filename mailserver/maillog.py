@@ -328,6 +328,18 @@ class SentInClear(MailEvent):
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside(MailEvent):
+    """A file in the drop folder that is no message, or one that can neither be delivered nor go back."""
+
+    word: ClassVar[str] = "set-aside"
+    is_trouble: ClassVar[bool] = True
+    path: str
+    owner: str
+    reason: str
+    effect: str
+
+
 # --- POP3 -------------------------------------------------------------------------------------------------------------
 
 

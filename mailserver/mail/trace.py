@@ -44,6 +44,17 @@ def received_field(
     return text.encode("utf-8", "replace")
 
 
+def received_from_user(
+    name: str, uid: int, hostname: str, queue_id: QueueId, recipient: Mailbox | None, now: float
+) -> bytes:
+    """The Received field of a message that a user of this machine handed to `sendmail`; there was no SMTP."""
+    for_whom = f" for <{recipient}>" if recipient is not None else ""
+    date = format_datetime(datetime.fromtimestamp(now, UTC))
+    who = f"{_NOT_IN_A_NAME.sub('?', name)} (uid {uid})"
+    text = f"Received: from {who}\r\n\tby {hostname} with local\r\n\tid {queue_id}{for_whom};\r\n\t{date}\r\n"
+    return text.encode("utf-8", "replace")
+
+
 def protocol_name(*, is_extended: bool, is_tls: bool, is_authenticated: bool, smtputf8: bool) -> str:
     """RFC 3848 and RFC 6531 4.3. HELO has no names for TLS and AUTH; with either it was more than plain SMTP."""
     if smtputf8:

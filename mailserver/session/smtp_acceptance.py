@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 
 from mailserver.mail import reply as replies
 from mailserver.mail.address import Mailbox
+from mailserver.mail.address_fields import with_domains
 from mailserver.mail.envelope import Envelope, Notify, OriginalRecipient, Recipient
 from mailserver.mail.headers import count_fields, fields_named, first_value, header_end
 from mailserver.mail.ids import QueueId
 from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
-from mailserver.mail.trace import local_trace, protocol_name, received_field
+from mailserver.mail.trace import local_trace, protocol_name, received_field, received_from_user
 from mailserver.policy.routing import Here, Route
 from mailserver.ports import (
     Acceptance,
@@ -42,6 +43,19 @@ _SUBJECT_OCTETS = 500
 
 
 @dataclass(frozen=True, slots=True)
+class LocalUser:
+    """A user of this machine, who called `sendmail`. `mailbox` is the sender of who names none."""
+
+    uid: int
+    name: str
+    mailbox: Mailbox
+
+    def __str__(self) -> str:
+        """`joe(1000)`, as the log has it."""
+        return f"{self.name}({self.uid})"
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """How a message comes in."""
 
@@ -51,14 +65,26 @@ class Arrival:
     is_extended: bool = False
     tls: TlsDetails | None = None
     account: Account | None = None
+    local_user: LocalUser | None = None
+
+    @property
+    def submitter(self) -> Mailbox | None:
+        """The mailbox of who submits; None when the message is no submission."""
+        if self.account is not None:
+            return self.account.mailbox
+        return None if self.local_user is None else self.local_user.mailbox
 
     @property
     def login(self) -> str:
         """Who submits; empty for nobody."""
+        if self.local_user is not None:
+            return str(self.local_user)
         return "" if self.account is None else str(self.account.mailbox)
 
     def protocol(self, envelope: Envelope) -> str:
         """The name in Received."""
+        if self.local_user is not None:
+            return "local"
         return protocol_name(
             is_extended=self.is_extended,
             is_tls=self.tls is not None,
@@ -113,7 +139,7 @@ class Preparation:
         section = content[:end]
         if count_fields(section, b"received") > self._max_hops:
             return replies.TOO_MANY_HOPS
-        if arrival.account is not None:
+        if arrival.submitter is not None:
             refusal = self._submission_refusal(section, content, arrival.account)
             if refusal is not None:
                 return refusal
@@ -139,11 +165,13 @@ class Preparation:
             looped,
         )
 
-    def _submission_refusal(self, section: bytes, content: bytes, account: Account) -> Reply | None:
+    def _submission_refusal(self, section: bytes, content: bytes, account: Account | None) -> Reply | None:
         end = content.find(b"\r\n\r\n")
         # The header of a large content must end in the part we hold, or fields further on would pass unseen.
         if len(content) > LARGE_OCTETS and end < 0 and len(section) > content.rfind(b"\r\n"):
             return replies.HEADER_TOO_BIG
+        if account is None:  # a user of this machine writes whom he likes into From, as with every sendmail
+            return None
         # Some readers skip a line that is no field and go on to the empty line; so From is looked for there too.
         seen = content[: end + 2] if section and end >= 0 else section
         return from_refusal(seen, account, self._directory)
@@ -217,11 +245,11 @@ def _completed(
     arrival = transaction.arrival
     if not section and content and not content.startswith(b"\r\n"):
         content = b"\r\n" + content  # the empty line between our fields and a body
-    if arrival.account is None:
+    if arrival.submitter is None:
         return section, content
     header = completed(
-        section,
-        sender=transaction.envelope.reverse_path or arrival.account.mailbox,
+        section if arrival.local_user is None else with_domains(section, arrival.local_user.mailbox.domain),
+        sender=transaction.envelope.reverse_path or arrival.submitter,
         queue_id=queue_id,
         hostname=arrival.hostname,
         now=now,
@@ -233,6 +261,9 @@ def _received(transaction: Transaction, queue_id: QueueId, now: float) -> bytes:
     arrival = transaction.arrival
     tls = "" if arrival.tls is None else f"{arrival.tls.version} {arrival.tls.cipher}"
     only = next(iter(transaction.routes.values()))[0].mailbox if len(transaction.routes) == 1 else None
+    if arrival.local_user is not None:
+        user = arrival.local_user
+        return received_from_user(user.name, user.uid, arrival.hostname, queue_id, only, now)
     return received_field(
         hello=arrival.hello,
         peer=arrival.peer,
@@ -248,5 +279,5 @@ def _received(transaction: Transaction, queue_id: QueueId, now: float) -> bytes:
 def _source(transaction: Transaction) -> str:
     """For `queue show`: how the message came."""
     arrival = transaction.arrival
-    login = f" {arrival.login}" if arrival.account is not None else ""
+    login = f" {arrival.login}" if arrival.login else ""
     return f"[{arrival.peer}]{login} {arrival.protocol(transaction.envelope)}"

@@ -1,0 +1,185 @@
+"""Emptying the drop folder: look, take one message after the other, remove each once it is on disk elsewhere.
+
+`store.drop` knows the folder, `session.local_submission` what becomes of a message; here they meet.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from mailserver.mail.address import Mailbox, parse_mailbox
+from mailserver.mail.address_fields import mailbox_with_domain
+from mailserver.mail.envelope import Envelope, Recipient
+from mailserver.mail.fault import SyntaxFault
+from mailserver.maillog import SetAside, Sink, Trouble
+from mailserver.ports import Blocking, Clock, Lane, Overloaded
+from mailserver.session.local_submission import Disposal, LocalSubmission
+from mailserver.session.smtp_acceptance import LocalUser
+from mailserver.store.drop import DropFolder, Dropped, Look
+
+T = TypeVar("T")
+
+# With trouble of ours nothing is looked at for this time.
+PAUSE_S = 5.0
+
+_log = Logger(namespace="mailserver")
+
+
+class Pickup:
+    """Calls of `look` come one after the other. `domain` is what bare names belong to."""
+
+    def __init__(
+        self,
+        folder: DropFolder,
+        submission: LocalSubmission,
+        domain: str,
+        *,
+        blocking: Blocking,
+        clock: Clock,
+        log: Sink,
+    ) -> None:
+        self._folder = folder
+        self._submission = submission
+        self._domain = domain
+        self._blocking = blocking
+        self._clock = clock
+        self._log = log
+        self._not_before = float("-inf")
+        self._is_stopping = False
+        self._under_way: Deferred[None] | None = None
+
+    async def look(self) -> None:
+        """Pick up what there is now, up to the bounds of one look."""
+        if self._is_stopping or self._clock.monotonic() < self._not_before:
+            return
+        self._under_way = Deferred()
+        try:
+            await self._picked_up()
+        except Overloaded:
+            self._pause()
+        finally:
+            ended, self._under_way = self._under_way, None
+            ended.callback(None)
+
+    def stop(self) -> "Deferred[None]":
+        """Begin no other message; fires when the one under way is done, so that it is not delivered again."""
+        self._is_stopping = True
+        stopped: Deferred[None] = Deferred()
+        if self._under_way is None:
+            self._close(stopped)
+        else:
+            self._under_way.addCallback(lambda _: self._close(stopped))
+        return stopped
+
+    def _close(self, stopped: "Deferred[None]") -> None:
+        self._folder.close()
+        stopped.callback(None)
+
+    async def _picked_up(self) -> None:
+        found = await self._run(self._folder.look)
+        self._tell(found)
+        for name in found.names:
+            if self._is_stopping:
+                return
+            try:
+                is_going_on = await self._pick_up(name)
+            except Overloaded:
+                raise
+            except Exception:  # noqa: BLE001 - one message that breaks us must not keep the others waiting for ever
+                _log.failure("picking up {name} broke", name=name)
+                self._tell(await self._run(self._folder.set_aside, name, "it could not be understood; see the log"))
+                continue
+            if not is_going_on:
+                self._pause()
+                return
+
+    async def _pick_up(self, name: str) -> bool:
+        """One message; False when there is trouble of ours, which the next one would meet too."""
+        try:
+            dropped = await self._run(self._folder.open, name)
+        except OSError as error:
+            return self._troubled(error.strerror or str(error))
+        if isinstance(dropped, Look):
+            self._tell(dropped)
+            return True
+        try:
+            return await self._taken(dropped)
+        except OSError as error:
+            return self._troubled(error.strerror or str(error))
+        finally:
+            dropped.close()
+
+    async def _taken(self, dropped: Dropped) -> bool:
+        wish = self._wish(dropped)
+        if isinstance(wish, str):
+            self._tell(await self._run(self._folder.set_aside, dropped.name, wish))
+            return True
+        user, envelope = wish
+        submitted = await self._submission.submit(
+            user, envelope, dropped.head.size_octets, lambda: self._run(dropped.next_piece)
+        )
+        if submitted.disposal is Disposal.KEEP:
+            return False
+        if submitted.disposal is Disposal.SET_ASIDE:
+            self._tell(await self._run(self._folder.set_aside, dropped.name, str(submitted.reply)))
+            return True
+        reason = await self._patiently(self._folder.remove, dropped)
+        if reason:
+            effect = "it was delivered; it is delivered again if the server is started before it can be removed"
+            self._log(Trouble("", f"{self._folder.path}/{dropped.name} cannot be removed", reason, effect))
+        return True
+
+    def _wish(self, dropped: Dropped) -> tuple[LocalUser, Envelope] | str:
+        """Who sends, and the envelope; a sentence when an address is none."""
+        head = dropped.head
+        own = parse_mailbox(f"{dropped.login}@{self._domain}")
+        if isinstance(own, SyntaxFault):  # a login name that cannot be an address
+            own = Mailbox(f"uid{dropped.uid}", self._domain)
+        user = LocalUser(dropped.uid, dropped.login, own)
+        sender: Mailbox | SyntaxFault | None = own if head.sender is None else None
+        if head.sender:
+            sender = mailbox_with_domain(head.sender, self._domain)
+        recipients = []
+        for one in head.recipients:
+            mailbox = mailbox_with_domain(one.address, self._domain)
+            if isinstance(mailbox, SyntaxFault):
+                return f"a recipient is no address: {mailbox.reason}"
+            recipients.append(Recipient(mailbox, one.notify, one.orcpt))
+        if isinstance(sender, SyntaxFault):
+            return f"the sender is no address: {sender.reason}"
+        is_utf8 = not all(one.mailbox.is_ascii for one in recipients) or (sender is not None and not sender.is_ascii)
+        return user, Envelope(
+            sender, tuple(recipients), head.ret, head.envid, head.body, is_utf8, head.size_octets or None
+        )
+
+    # --- what they share ----------------------------------------------------------------------------------------------
+
+    async def _run(self, call: Callable[..., T], *args: object) -> T:
+        return await self._blocking.run(Lane.GENERAL, call, *args)
+
+    async def _patiently(self, call: Callable[..., T], *args: object) -> T:
+        """A delivered message must be removed, however busy the disk is."""
+        while True:
+            try:
+                return await self._run(call, *args)
+            except Overloaded:
+                await self._clock.sleep(0.5)
+
+    def _pause(self) -> None:
+        self._not_before = self._clock.monotonic() + PAUSE_S
+
+    def _troubled(self, reason: str) -> bool:
+        self._log(Trouble("", f"{self._folder.path} cannot be read", reason, "what waits there is tried again"))
+        return False
+
+    def _tell(self, found: Look) -> None:
+        if found.trouble:
+            effect = "mail left with the sendmail command is not picked up"
+            self._log(Trouble("", "the drop folder cannot be used", found.trouble, effect))
+        for one in found.remarks:
+            where = "set-aside" if one.is_moved else "left where it is"
+            self._log(SetAside(f"{self._folder.path}/{one.name}", one.owner, one.reason, where))
+        if found.hidden_remarks:
+            self._log(SetAside(str(self._folder.path), "", f"{found.hidden_remarks} more files", "not told one by one"))

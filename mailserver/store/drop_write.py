@@ -1,0 +1,60 @@
+"""Leaving one message in the drop folder: what the `sendmail` command does, as whoever calls it. Blocking.
+
+The folder can be entered and written by everybody and listed by nobody but the server, so it cannot be opened for
+fsync(2) here. Instead the file is synced a second time after it got its name: the file systems of Linux (ext4, xfs,
+btrfs) then put the name on disk with it. Where the folder can be opened, it is synced as well.
+
+States a crash can leave are in `drop`.
+"""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from mailserver.store.drop_format import TEMPORARY_PREFIX, new_name
+
+
+def leave_message(folder: Path, octets: bytes) -> str:
+    """Write a whole file, and give its name. Durable when it returns. Raises `OSError`, then nothing is left behind."""
+    directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # With the set-group-id bit new files belong to the server's group; else the name nobody knows has to do.
+        has_group = os.fstat(directory).st_mode & stat.S_ISGID
+        return _written(directory, octets, 0o640 if has_group else 0o644)
+    finally:
+        os.close(directory)
+
+
+def _written(directory: int, octets: bytes, mode: int) -> str:
+    name = new_name()
+    temporary = TEMPORARY_PREFIX + name
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
+    try:
+        try:
+            left = memoryview(octets)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fchmod(descriptor, mode)  # whatever the umask
+            os.fsync(descriptor)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=directory)
+            raise
+        # From here on the message may be picked up at any moment, so nothing that happens is a failure to send.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+            _sync_folder(directory)
+    finally:
+        os.close(descriptor)
+    return name
+
+
+def _sync_folder(directory: int) -> None:
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
