@@ -32,7 +32,7 @@ from mailserver.relay.attempt import MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.dsn_fields import Action, RecipientReport
-from mailserver.relay.mx import MxRules
+from mailserver.relay.mx import MxRules, own_addresses
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.session.pop3_server import Pop3Doors
@@ -127,7 +127,7 @@ class Assembly:
         relay = self._config.relay
         rules = MxRules(
             own_names=frozenset({self._config.hostname}),
-            own_addresses=frozenset(self._own_addresses()),
+            own_addresses=own_addresses(self._listening(), port=relay.port, allow_private=relay.allow_private),
             allow_private=relay.allow_private,
             family=relay.address_family,
         )
@@ -145,16 +145,14 @@ class Assembly:
     def _converse(self, stream: Stream, next_hop: NextHop) -> Conversation:
         return SmtpClientSession(stream, next_hop, clock=self._clock)
 
-    def _own_addresses(self) -> list[IpAddress]:
-        """Addresses that the configuration listens on for other servers by name; `::` and the like say nothing."""
-        found = []
-        for text in self._config.listen.smtp:
-            listener = check_listener(text)
-            if not isinstance(listener, Listener) or listener.address is None:
-                continue
-            if not listener.address.is_unspecified and listener.port == self._config.relay.port:
-                found.append(listener.address)
-        return found
+    def _listening(self) -> list[tuple[IpAddress, int]]:
+        """Where the configuration listens for other servers by address; who listens everywhere is not in it."""
+        listeners = [check_listener(text) for text in self._config.listen.smtp]
+        return [
+            (one.address, one.port)
+            for one in listeners
+            if isinstance(one, Listener) and one.address is not None and one.port is not None
+        ]
 
     def _runner(self) -> RelayRunner:
         relay = self._config.relay

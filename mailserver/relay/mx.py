@@ -5,6 +5,7 @@ Decisions:
 - Only *no records* falls back to the domain's own addresses; *cannot tell* defers, *no such name* bounces.
 - An MX that is ourselves, by name or by an address we listen on, goes together with every host of equal or numerically
   higher preference value: they would only hand the message back (RFC 5321 5.1). Nothing left is a bounce, 5.4.6.
+  Which addresses are ours, `own_addresses` says. Fixed routes and the smarthost are exempt: the operator wrote them.
 - An MX whose name is a CNAME is used as it is: the resolver follows it. RFC 5321 5.1 forbids it, the world does it.
 - Addresses in loopback, private and other ranges that no MX of the internet can have are left out unless allowed:
   otherwise anybody could point a domain at the servers in our own network.
@@ -154,6 +155,23 @@ def fixed_targets(host: str, answer: AddressAnswer, rules: MxRules, rng: random.
     usable = [address for address in answer if _is_usable(address, wide)] if isinstance(answer, tuple) else []
     targets = tuple(Target(host, address) for address in _by_turns(usable, rng)[: rules.max_addresses])
     return targets or (Target(host, None),)
+
+
+def own_addresses(
+    listening: Iterable[tuple[IpAddress, int]], *, port: int, allow_private: bool
+) -> frozenset[IpAddress]:
+    """The addresses at which an MX host is ourselves, from where our SMTP listens (address, port).
+
+    Exactly those, whatever the port, since port 25 may be forwarded to another one; never a whole network. A wildcard
+    says nothing. A loopback address is nobody's in particular: in a test lab (`allow_private`) whose `port` is not the
+    one we listen on, another server answers there, and it is not ourselves.
+    """
+    ours = set()
+    for address, own_port in listening:
+        is_lab_peer = address.is_loopback and allow_private and own_port != port
+        if not address.is_unspecified and not is_lab_peer:
+            ours.add(_plain(address))
+    return frozenset(ours)
 
 
 def parse_address(text: str) -> IpAddress | None:

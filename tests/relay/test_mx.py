@@ -16,6 +16,7 @@ from mailserver.relay.mx import (
     hosts_for,
     literal_address,
     literal_plan,
+    own_addresses,
     plan,
 )
 
@@ -194,3 +195,25 @@ def test_a_target_is_shown_with_name_and_address():
     assert str(Target("localhost", None)) == "localhost"
     assert str(Target("[198.51.100.1]", V4)) == "[198.51.100.1]"
     assert str(Target("198.51.100.1", V4)) == "198.51.100.1"
+
+
+@pytest.mark.parametrize(
+    ("listening", "port", "allow_private", "expected"),
+    [
+        ([("198.51.100.1", 25)], 25, False, {"198.51.100.1"}),
+        ([("198.51.100.1", 2525)], 25, False, {"198.51.100.1"}),  # port 25 is forwarded to it
+        ([("198.51.100.1", 2525)], 25, True, {"198.51.100.1"}),
+        ([("10.0.0.5", 2525), ("2001:db8::1", 25)], 25, True, {"10.0.0.5", "2001:db8::1"}),
+        ([("::ffff:198.51.100.1", 25)], 25, False, {"198.51.100.1"}),
+        ([("0.0.0.0", 25), ("::", 25)], 25, False, set()),  # everywhere says nothing
+        ([("127.0.0.1", 25)], 25, False, {"127.0.0.1"}),
+        ([("127.0.0.1", 2525)], 25, False, {"127.0.0.1"}),
+        ([("127.0.0.1", 25)], 25, True, {"127.0.0.1"}),  # a lab, and it would be this very listener
+        ([("127.0.0.1", 2525)], 25, True, set()),  # a lab: another server answers on port 25
+        ([("::1", 2525), ("127.0.0.2", 25)], 25, True, {"127.0.0.2"}),
+    ],
+)
+def test_which_addresses_are_ours(listening, port, allow_private, expected):
+    pairs = [(ip_address(address), at) for address, at in listening]
+    ours = own_addresses(pairs, port=port, allow_private=allow_private)
+    assert ours == {ip_address(address) for address in expected}
