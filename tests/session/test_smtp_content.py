@@ -429,6 +429,27 @@ def test_a_commit_under_way_is_not_disturbed_by_a_lost_connection():
     assert len(world.committer.stored) == 1
 
 
+@pytest.mark.parametrize("trouble", [None, StorageTrouble("sync failed")])
+def test_a_large_commit_under_way_is_not_discarded_by_a_lost_connection(trouble):
+    """Its file may have its final name already; the writer itself cleans up when it fails."""
+    world = World()
+    world.committer.trouble = trouble
+    client = world.connect()
+    begin(client)
+    feed(client, LARGE)
+    (writer,) = world.committer.writers
+    commit = writer.commit
+
+    async def lose_and_commit():
+        client.session.lost("connection lost")
+        return await commit()
+
+    writer.commit = lose_and_commit
+    assert client.say(b".\r\n").startswith("250" if trouble is None else "451")
+    assert not writer.is_discarded
+    assert len(world.committer.stored) == (trouble is None)
+
+
 def test_our_mistake_leaves_a_clean_session():
     world = World()
     client = world.connect()
