@@ -24,7 +24,15 @@ from mailserver.net.tls import ServerTls
 from mailserver.policy.limits import Admission, ConnectionLimits, LoginGuesses
 from mailserver.ports import Clock
 from mailserver.session.pop3_server import Pop3Doors, Pop3Session, Pop3Settings
-from mailserver.session.smtp_profile import SMTP, SUBMISSION, SUBMISSIONS, Profile, SmtpDoors, SmtpSettings
+from mailserver.session.smtp_profile import (
+    SMTP,
+    SUBMISSION,
+    SUBMISSIONS,
+    Profile,
+    SmtpDoors,
+    SmtpSettings,
+    commands_for,
+)
 from mailserver.session.smtp_server import SmtpSession
 from mailserver.wire.pop3_server import Pop3Server
 
@@ -50,6 +58,7 @@ class FrontDesk:
             hostname=config.hostname,
             max_message_octets=config.smtp.max_message_size,
             max_recipients=config.smtp.max_recipients,
+            max_commands=commands_for(config.smtp.max_recipients),
             max_errors=config.smtp.max_errors,
             trusted_networks=config.smtp.trusted_networks,
             auth_without_tls=config.submission.auth_without_tls,

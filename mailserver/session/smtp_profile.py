@@ -40,7 +40,7 @@ class SmtpSettings:
     max_message_octets: int = 50_000_000
     max_recipients: int = 100
     max_errors: int = 20
-    # Commands of one session without a message accepted between them; 20 messages to 100 recipients fit twice over.
+    # Commands of one session without a message accepted between them; see `commands_for`.
     max_commands: int = 5_000
     # RFC 5321 6.3 says at least 100.
     max_hops: int = 100
@@ -48,6 +48,14 @@ class SmtpSettings:
     auth_without_tls: AuthWithoutTls = AuthWithoutTls.NEVER
     # `[submission] bare_newlines = "repair"`: for authenticated clients only.
     repairs_bare_newlines: bool = False
+
+
+def commands_for(max_recipients: int) -> int:
+    """How many commands one session may send without a message accepted between them.
+
+    20 messages to 100 recipients fit twice over; whoever raises `max_recipients` gets the commands to name them with.
+    """
+    return max(5_000, 3 * max_recipients)
 
 
 @dataclass(frozen=True, slots=True)

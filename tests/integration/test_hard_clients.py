@@ -75,3 +75,18 @@ def test_a_client_of_implicit_tls_that_speaks_in_clear_is_told_of_in_words(tmp_p
         rest(client)
         server.wait_for_log('service=submissions reason="TLS failed: wrong version number"')
         assert "Traceback" not in server.log
+
+
+def test_whoever_raises_the_limit_of_recipients_may_name_them_all(tmp_path):
+    """The bound on commands without a message must not come first."""
+    count = 6_000
+    with Server(tmp_path, {"smtp": {"max_recipients": count}}) as server:
+        client = connect(server)
+        client.sendall(b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n")
+        for number in range(count):
+            client.sendall(b"RCPT TO:<alice+%d@example.test>\r\n" % number)
+        client.sendall(b"RCPT TO:<bob@example.test>\r\nDATA\r\n\r\nhi\r\n.\r\nQUIT\r\n")
+        answers = rest(client)
+        assert answers.count(b"250 2.1.5 ") == count and answers.count(b"452 4.5.3 ") == 1
+        assert answers.endswith(b" accepted\r\n221 2.0.0 Goodbye\r\n")
+        assert len(server.messages(ALICE)) == 1
