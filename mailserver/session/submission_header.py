@@ -15,7 +15,6 @@ from mailserver.mail.reply import Reply
 from mailserver.policy.senders import may_send_as, sending_addresses
 from mailserver.ports import Account, Directory
 
-
 # RFC 5322 3.6.3 and 3.6.6: whom these name the other recipients must not learn.
 _HIDDEN = frozenset((b"bcc", b"resent-bcc"))
 
