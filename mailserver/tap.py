@@ -21,13 +21,14 @@ from mailserver.identity import Identity, acting_as, identity_to_be
 from mailserver.mail.reply import printable
 from mailserver.net.clock import use_monotonic_time
 from mailserver.net.listener_text import check_listener
+from mailserver.twistd_files import DEFAULT_LOG, trouble_with_twistd_files
 
 _ABOUT = f"""\
 Runs the mail server that the configuration describes: SMTP, submission, relay and POP3 in one process.
 
   twistd -n mailserver                          in the foreground, log on the terminal; stop with Ctrl-C
   twistd -n mailserver --config my.toml         with another configuration
-  twistd --pidfile=/run/mailserver/twistd.pid --logfile=/var/log/mailserver.log mailserver
+  twistd --pidfile=/run/mailserver.pid --logfile=/var/log/mailserver/log mailserver
                                                 in the background (without these two options, pid and log are
                                                 written into the current folder)
   twistd -n --uid mail --gid mail mailserver    started as root for the ports below 1024, runs as mail
@@ -67,6 +68,8 @@ def makeService(options: Mapping[str, Any]) -> IService:
     """
     config = _config(options)
     parent = getattr(options, "parent", None) or {}
+    if trouble_with_files := trouble_with_twistd_files(parent):
+        raise _refusal(trouble_with_files)
     # Mail is nobody else's business. twistd's own --umask comes later and has the last word.
     os.umask(0o077)
     identity = identity_to_be(parent)
@@ -131,7 +134,7 @@ def _files_of_root(parent: Mapping[str, Any], identity: Identity | None) -> Any:
         return None
     log, pid = parent.get("logfile"), parent.get("pidfile")
     if not log and not parent.get("nodaemon"):
-        log = "twistd.log"  # twistd's default, in the folder it is started in
+        log = DEFAULT_LOG
     paths = [Path(str(name)).absolute() for name in (log, pid) if name and name != "-"]
 
     def give_away() -> None:
