@@ -16,7 +16,7 @@ from mailserver.mail.envelope import Body, Envelope, Notify, Recipient, Ret
 from mailserver.mail.headers import fields, header_end
 from mailserver.mail.ids import QueueId
 from mailserver.ports import Report
-from mailserver.relay.bounce_text import SUBJECTS, human_part
+from mailserver.relay.bounce_text import SUBJECTS, About, human_part
 from mailserver.relay.dsn_fields import Action, RecipientReport, needs_utf8, status_part
 
 # RET=FULL is honored up to this size; a larger message comes back as its header section (RFC 3461 4.3 allows that).
@@ -68,9 +68,10 @@ def make_report(
     action = reports[0].action
     assert all(one.action is action for one in reports), "one report has one action"
     is_utf8 = needs_utf8(subject.envelope, reports)
+    about = About(subject.queue_id, subject.received_at, _field(subject.content, b"subject"))
     returned = _returned(subject, action)
     parts = [
-        _text_part(human_part(reporter.hostname, reports, subject.age_s, subject.queue_id)),
+        _text_part(human_part(reporter.hostname, reports, subject.age_s, about)),
         _part(
             "message/global-delivery-status" if is_utf8 else "message/delivery-status",
             status_part(reporter.hostname, subject.queue_id, subject.envelope, subject.received_at, reports),
@@ -123,12 +124,15 @@ def _header(
 
 def _message_id(content: bytes) -> str:
     """The message's own id, when it has one that may stand in a header as it is."""
-    for field in fields(content[: header_end(content)][:MAX_HEADER_OCTETS]):
-        if field.name == b"message-id":
-            value = field.value
-            is_plain = value.startswith(b"<") and value.endswith(b">") and all(33 <= octet < 127 for octet in value)
-            return value.decode("ascii") if is_plain and len(value) <= _MAX_MESSAGE_ID_OCTETS else ""
-    return ""
+    value = _field(content, b"message-id")
+    is_plain = value.startswith(b"<") and value.endswith(b">") and all(33 <= octet < 127 for octet in value)
+    return value.decode("ascii") if is_plain and len(value) <= _MAX_MESSAGE_ID_OCTETS else ""
+
+
+def _field(content: bytes, name: bytes) -> bytes:
+    """The value of the first field of this name; empty for none."""
+    section = content[: header_end(content)][:MAX_HEADER_OCTETS]
+    return next((field.value for field in fields(section) if field.name == name), b"")
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

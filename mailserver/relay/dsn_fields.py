@@ -5,6 +5,7 @@ structure or send control sequences to a terminal; then it is folded to at most 
 where it has none.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def _recipient_fields(one: RecipientReport, queue_id: str) -> Iterator[tuple[str
     yield "Action", one.action.value
     yield "Status", one.status
     if one.host:
-        yield "Remote-MTA", f"dns; {one.host}"
+        yield "Remote-MTA", f"dns; {_mta_name(one.host)}"
     if one.reply is not None:
         yield "Diagnostic-Code", f"smtp; {diagnostic(one.reply)}"
     elif one.reason:
@@ -117,6 +118,16 @@ def _recipient_fields(one: RecipientReport, queue_id: str) -> Iterator[tuple[str
     yield "Final-Log-ID", queue_id
     if one.retry_until and one.action is Action.DELAYED:
         yield "Will-Retry-Until", formatdate(one.retry_until, localtime=True)
+
+
+def _mta_name(host: str) -> str:
+    """RFC 3464 2.1.2: a domain or an address literal, where our texts say `mx.example.net[192.0.2.1]`."""
+    name = host.partition("[")[0] or host
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    return f"[{'IPv6:' if address.version == 6 else ''}{address}]"
 
 
 def final_recipient(mailbox: Mailbox) -> str:

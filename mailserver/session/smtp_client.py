@@ -116,7 +116,7 @@ class SmtpClientSession:
         limit, host = self._opening.extensions.size_limit, self._host
         if limit is not None and length > limit:
             # RFC 1870 6.1 lets the client decide by the declared limit without asking.
-            reason = f"the message has {length} octets, the host takes {limit}"
+            reason = f"the message is too large for the host: {_megabytes(length)}, and it takes {_megabytes(limit)}"
             outcomes.update(_all(envelope.recipients, Bounced(reason, Stage.EHLO, "5.3.4", host=host)))
             return []
         if self._opening.extensions.smtputf8:
@@ -219,6 +219,11 @@ class SmtpClientSession:
 
 def _all(recipients: Sequence[Recipient], outcome: Outcome) -> dict[Recipient, Outcome]:
     return dict.fromkeys(recipients, outcome)
+
+
+def _megabytes(octets: int) -> str:
+    """For people, who think in these."""
+    return f"{octets / 1_000_000:.1f} MB" if octets >= 100_000 else f"{octets} octets"
 
 
 def _is_ascii(envelope: Envelope, recipients: Sequence[Recipient]) -> bool:

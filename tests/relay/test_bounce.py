@@ -101,7 +101,7 @@ def test_the_fields_for_programs():
     assert bob["Final-Recipient"] == "rfc822; bob@example.net"
     assert bob["Original-Recipient"] is None
     assert (bob["Action"], bob["Status"]) == ("failed", "5.1.1")
-    assert bob["Remote-MTA"] == "dns; mx.example.net[192.0.2.1]"
+    assert bob["Remote-MTA"] == "dns; mx.example.net", "a domain or a literal (RFC 3464 2.1.2), and nothing more"
     diagnostic = " ".join(bob["Diagnostic-Code"].split())
     assert diagnostic == "smtp; 550 5.1.1 <bob@example.net>: no such user see https://example.net/help"
     assert bob["Final-Log-ID"] == ABOUT
@@ -124,6 +124,63 @@ def test_the_text_for_people_comes_first_and_keeps_the_other_sides_words():
     assert max(len(line) for line in said.splitlines()) <= 76
 
 
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        (b"invoice 12", "invoice 12"),
+        (b"=?utf-8?q?Rechnung_f=C3=BCr_M=C3=A4rz?=", "Rechnung für März"),
+        ("Rechnung für März".encode(), "Rechnung für März"),
+        (b"=?no-such-charset?q?x?=", "=?no-such-charset?q?x?="),
+        (b"=?utf-8?b?!!!?=", "=?utf-8?b?!!!?="),
+        (b"=?utf-8?q?two=0D=0Alines=1B[31m?=", "two lines?[31m"),
+        (b"a\xff\xfeb", "a\ufffd\ufffdb"),
+        (b"long " * 100, "long long"),
+        (b"", None),
+    ],
+)
+def test_the_text_names_the_message_by_what_its_sender_knows(subject, shown):
+    _, message = made(NO, content=b"Subject: " + subject + b"\r\n\r\nhello\r\n")
+    said = " ".join(text(message).split())
+    assert "Sent: Sun, 15 Jun 2025" in said
+    assert f"Subject: {shown}" in said if shown is not None else "Subject:" not in said
+    assert len(said) < 1500
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "wanted"),
+    [
+        (Stage.DNS, None, "Check the part of the address behind the @"),
+        (Stage.CONNECT, None, "Check the part of the address behind the @"),
+        (Stage.BANNER, Reply(554, "5.7.1", ("listed",)), "Show this report to your mail administrator"),
+        (Stage.STARTTLS, None, "Nothing is wrong with the address"),
+        (Stage.AUTH, Reply(535, "5.7.8", ("wrong password",)), "Your mail administrator has to mend the way out"),
+        (Stage.RCPT, Reply(452, "4.2.2", ("over quota",)), "The mailbox is full"),
+        (Stage.RCPT, Reply(450, "4.7.1", ("greylisted",)), "asked to come back later"),
+        (Stage.EOD, None, "asked to come back later"),
+        (Stage.LOCAL, None, "look at this mailbox"),
+    ],
+)
+def test_what_can_be_done_after_days_depends_on_what_was_wrong(stage, reply, wanted):
+    one = RecipientReport(NO.recipient, Action.FAILED, "4.4.7", "it did not work", reply, "mx", stage, is_expired=True)
+    _, message = made(one, age_s=5 * 86400.0)
+    assert wanted in " ".join(text(message).split())
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("mx.example.net[192.0.2.1]", "mx.example.net"),
+        ("192.0.2.1", "[192.0.2.1]"),
+        ("2001:db8::1", "[IPv6:2001:db8::1]"),
+        ("[192.0.2.1]", "[192.0.2.1]"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_the_other_server_is_named_as_the_standard_wants_it(host, name):
+    _, message = made(RecipientReport(NO.recipient, Action.FAILED, "5.1.1", "no", NO.reply, host, Stage.RCPT))
+    assert blocks(message)[1]["Remote-MTA"] == f"dns; {name}"
+
+
 def test_an_expired_message_tells_how_long_it_was_tried_and_the_last_words():
     reply = Reply(450, "4.7.1", ("greylisted, come back",))
     late = RecipientReport(
@@ -144,7 +201,9 @@ def test_a_delay_notice_says_until_when():
     assert (bob["Action"], bob["Status"]) == ("delayed", "4.0.0")
     assert email.utils.parsedate_to_datetime(bob["Will-Retry-Until"]).timestamp() == NOW + 86400
     assert "need not do anything" in " ".join(text(message).split())
-    assert "Connection refused" in text(message)
+    said = " ".join(text(message).split())
+    assert "The recipient's mail server cannot be reached (connection refused)." in said
+    assert "Please do not send it again" in said and "It is tried until " in said
     assert message.get_payload(2).get_content_type() == "text/rfc822-headers"  # RET is about failures
 
 
