@@ -4,6 +4,7 @@ Subcommands are imported when they are asked for, and none of these imports Twis
 """
 
 import io
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -38,6 +39,9 @@ class LazyGroup(click.Group):
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             click.echo(f"cannot go on: {(error.strerror or str(error)).lower()}{where}", err=True)
+            if sys.stdout is not None:
+                # What could not be written must not be tried again when the interpreter ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -269,12 +269,12 @@ def test_another_user_is_refused(reachable):
 
 
 def test_an_owner_who_may_not_write_is_told_which_folder(reachable):
-    owner = NOBODY if os.geteuid() == 0 else os.geteuid()
+    owner, become = (NOBODY, NOBODY) if os.geteuid() == 0 else (os.geteuid(), None)
     for path in (reachable.folder / "state", reachable.config.parent):
         os.chown(path, owner, -1)
     reachable.folder.chmod(0o755)
     reachable.config.parent.chmod(0o555)
-    status, said = child(reachable, "account", "add", "alice@example.org", become=owner)
+    status, said = child(reachable, "account", "add", "alice@example.org", become=become)
     reachable.config.parent.chmod(0o755)
     assert status == 1
     assert "/etc cannot be written by " in f"/{said}"
@@ -330,7 +330,8 @@ def as_a_process(command, *words: bytes | str, shell: str = "", environment: dic
         capture_output=True,
         stdin=subprocess.DEVNULL,
         timeout=60,
-        env={**os.environ, **(environment or {})},
+        # Output stays in a buffer to the end, as with most people.
+        env={**os.environ, "PYTHONUNBUFFERED": "", **(environment or {})},
     )
 
 
