@@ -18,15 +18,17 @@ from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
 from mailserver.mail.address import Mailbox
 from mailserver.mail.dns import IpAddress
-from mailserver.mail.envelope import Recipient
-from mailserver.mail.ids import QueueIds
+from mailserver.mail.envelope import Envelope, Notify, Recipient
+from mailserver.mail.ids import QueueId, QueueIds
+from mailserver.mail.reply import Reply
 from mailserver.maillog import Sink
 from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
 from mailserver.net.control import ControlServer, queue_commands
 from mailserver.net.dialer import TcpDialer
 from mailserver.net.listener_text import check_listener
 from mailserver.net.resolver import CachingResolver
-from mailserver.net.services import Starter
+from mailserver.net.services import Poll, Starter
+from mailserver.pickup import Pickup
 from mailserver.ports import Acceptance, Blocking, Clock, Conversation, NextHop, Report, Stream
 from mailserver.relay.attempt import MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
@@ -35,10 +37,12 @@ from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.mx import MxRules, own_addresses
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
+from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.pop3_server import Pop3Doors
 from mailserver.session.smtp_client import SmtpClientSession
-from mailserver.session.smtp_profile import SmtpDoors
+from mailserver.session.smtp_profile import SmtpDoors, SmtpSettings
 from mailserver.store.commit import CommitWriter
+from mailserver.store.drop import DropFolder
 from mailserver.store.files import Files
 from mailserver.store.logins import Logins
 from mailserver.store.maildir import Maildirs, sweep
@@ -49,6 +53,8 @@ from mailserver.store.spool_format import SpoolPaths
 
 # What the queue may take of the time in which the process has to stop.
 QUEUE_STOP_S = 5.0
+# Mail left with the sendmail command is picked up within a second.
+DROP_POLL_S = 0.5
 
 _log = Logger(namespace="mailserver")
 
@@ -88,28 +94,32 @@ class Assembly:
             config.storage.min_free,
         )
         self.control = ControlServer(reactor, config.storage.state, queue_commands(self.runner))
+        self._guesses = login_guesses(config)
+        self._smtp = self._smtp_doors()
         self.front_desk = self._front_desk(reactor)
+        self.pickup = self._pickup()
 
-    def _front_desk(self, reactor: Any) -> FrontDesk:
-        guesses = login_guesses(self._config)
-        smtp = SmtpDoors(
+    def _smtp_doors(self) -> SmtpDoors:
+        return SmtpDoors(
             directory=self.directory,
             credentials=self.credentials,
             committer=self.committer,
             clock=self._clock,
             new_queue_id=self.new_queue_id,
             log=self._log,
-            guesses=guesses,
+            guesses=self._guesses,
             make_success_report=self._success_report,
         )
+
+    def _front_desk(self, reactor: Any) -> FrontDesk:
         pop3 = Pop3Doors(
             credentials=self.credentials,
             maildrops=self.maildrops,
             clock=self._clock,
-            guesses=guesses,
+            guesses=self._guesses,
             log=self._log,
         )
-        return FrontDesk(self._config, reactor, self._clock, self.tls, smtp, pop3, self._log)
+        return FrontDesk(self._config, reactor, self._clock, self.tls, self._smtp, pop3, self._log)
 
     def _success_report(
         self, acceptance: Acceptance, recipients: tuple[Recipient, ...], section: bytes
@@ -122,6 +132,32 @@ class Assembly:
             RecipientReport(one, Action.DELIVERED, "2.1.5", last_attempt=acceptance.received_at) for one in recipients
         )
         return make_report(self.reporter, self.new_queue_id(), subject, reports, acceptance.received_at)
+
+    def _pickup(self) -> Pickup:
+        config = self._config
+        settings = SmtpSettings(hostname=config.hostname, max_message_octets=config.smtp.max_message_size)
+        return Pickup(
+            DropFolder(config.sendmail.drop, max_octets=config.smtp.max_message_size),
+            LocalSubmission(settings, self._smtp, self._refusal_report),
+            config.domains[0],
+            blocking=self.blocking,
+            clock=self._clock,
+            log=self._log,
+        )
+
+    def _refusal_report(
+        self, report_id: QueueId, queue_id: QueueId, envelope: Envelope, now: float, reply: Reply, content: bytes
+    ) -> Report | None:
+        """`MakeRefusalReport`: nobody refuses to the face of who called `sendmail`."""
+        asking = tuple(recipient for recipient in envelope.recipients if recipient.wants(Notify.FAILURE))
+        if envelope.reverse_path is None or not asking:
+            return None
+        subject = Subject(queue_id, envelope, now, content, is_whole=False)
+        reports = tuple(
+            RecipientReport(one, Action.FAILED, reply.enhanced, " ".join(reply.lines), last_attempt=now)
+            for one in asking
+        )
+        return make_report(self.reporter, report_id, subject, reports, now)
 
     def _transmitter(self, reactor: Any) -> MxTransmitter:
         relay = self._config.relay
@@ -186,6 +222,8 @@ class Assembly:
             Starter("transmitter", None, self.transmitter.close),
             Starter("queue", self._start_queue, lambda: self.runner.stop(QUEUE_STOP_S)),
             Starter("control", self.control.start, self.control.stop),
+            Starter("pickup", None, self.pickup.stop),
+            Poll("drop", self._clock, DROP_POLL_S, self.pickup.look),
         ]
 
     def _start_queue(self) -> None:

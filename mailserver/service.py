@@ -9,6 +9,8 @@
       transmitter         connections to next hops that are kept for another message
       queue               what could not be delivered yet; it is read in slices while mail flows already
       control             the command line's way to the queue
+      pickup              what a message left with the sendmail command becomes
+      drop                the folder where these are left, looked at each half second
       accounts            looked at each second
       farewell            at the stop, 421 to those who are connected
       listeners           connections are accepted from here on

@@ -79,6 +79,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
     from mailserver.foundation import StartTrouble, lay_foundation
     from mailserver.net.listeners import ListenTrouble, bind_listeners, raise_descriptor_limit
     from mailserver.service import build_service, listeners_of
+    from mailserver.store.drop import make_drop_folder
 
     sys.excepthook = _without_traceback(sys.excepthook, (StartTrouble, ListenTrouble))
     use_monotonic_time(reactor)
@@ -94,6 +95,8 @@ def makeService(options: Mapping[str, Any]) -> IService:
         for listener in listeners:
             listener.close()
         raise _refusal(str(trouble)) from None
+    # As root, if root starts us: /var/spool is root's.
+    make_drop_folder(config.sendmail.drop, *(() if identity is None else (identity.uid, identity.gid)))
     # What was imported lives as long as the process; the collector need not walk through it again and again.
     reactor.callWhenRunning(gc.freeze)
     if foundation.practice:

@@ -117,6 +117,8 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
         "transmitter",
         "queue",
         "control",
+        "pickup",
+        "drop",
         "accounts",
         "farewell",
         "listeners",

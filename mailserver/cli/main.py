@@ -22,6 +22,8 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "alias": ("mailserver.cli.alias", "alias"),
     "route": ("mailserver.cli.route", "route"),
     "queue": ("mailserver.cli.queue", "queue"),
+    "sendmail": ("mailserver.cli.sendmail_command", "sendmail"),
+    "explain": ("mailserver.cli.explain", "explain"),
 }
 
 
@@ -95,5 +97,6 @@ def main(context: click.Context, config_option: Path | None) -> None:
       mailserver account add alice@example.org    a mailbox with a password
       mailserver route sales@example.org          where does mail for this address go?
       mailserver queue list                       what waits to be sent, and why?
+      mailserver explain - < bounce.eml           what does this bounce mean?
     """
     context.obj = CliContext(config_option)

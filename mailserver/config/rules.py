@@ -48,6 +48,11 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
     if check_listener is not None:
         bound, _ = _listeners(config, check_listener)
         warnings += _clear_passwords(config, bound)
+    if config.storage.state in config.sendmail.drop.parents and not config.practice.accounts:
+        warnings.append(
+            f"sendmail.drop: {shown(str(config.sendmail.drop))}: lies within storage.state, which no other user can "
+            "enter; the sendmail command would work for the server's own user only"
+        )
     if config.relay.smarthost is None:
         for key in ("smarthost_username", "smarthost_password_file", "smarthost_ca_file"):
             if getattr(config.relay, key):
@@ -140,6 +145,9 @@ def _folders(config: Config) -> Iterator[str]:
             f"storage.state: {shown(str(state))}: must be a shorter path: its control socket would have "
             f"{len(socket)} octets, and the system allows {_MAX_SOCKET_PATH_OCTETS}"
         )
+    drop = config.sendmail.drop
+    if drop in (maildirs, state) or maildirs in drop.parents:
+        yield f"sendmail.drop: {shown(str(drop))}: must be a folder of its own"
     if config.accounts.file in (maildirs, state):
         yield f"accounts.file: {shown(str(config.accounts.file))}: must be a file, and this is a folder of [storage]"
 

@@ -173,9 +173,9 @@ class Pop3:
 
 @frozen
 class Sendmail:
-    """The drop folder of the `sendmail` command, which is not built yet."""
+    """The folder where the `sendmail` command leaves mail for the server."""
 
-    drop: Annotated[Path, only(values.path.read, default=DEFAULT_DROP)] = Path(DEFAULT_DROP)
+    drop: Annotated[Path, values.path] = Path(DEFAULT_DROP)
 
 
 @frozen

@@ -125,9 +125,9 @@ class LocalSubmission:
         report = self._make_refusal_report(report_id, queue_id, envelope, now, reply, beginning)
         if report is None:
             return Submitted(Disposal.SET_ASIDE, reply)
-        acceptance = Acceptance(queue_id, now, envelope.with_recipients(()), b"", reports=(report,))
+        acceptance = Acceptance(report_id, now, report.envelope, b"", remote=report.envelope.recipients)
         try:
-            await doors.committer.commit(acceptance, b"")
+            await doors.committer.commit(acceptance, report.content)
         except (StorageFull, StorageTrouble, Overloaded):
             return Submitted(Disposal.KEEP, replies.TEMPORARY_TROUBLE)
         doors.log(ReportMade(report_id, queue_id, "failed", str(envelope.reverse_path)))

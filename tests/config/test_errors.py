@@ -342,8 +342,12 @@ BELOW_THE_TOP = [
         ],
     ),
     (
-        '[sendmail]\ndrop = "/tmp/drop"',
-        ['sendmail.drop: "/tmp/drop": not available yet; leave it at "/var/spool/mailserver-drop" or leave it out'],
+        '[storage]\nmaildirs = "/srv/mail"\n[sendmail]\ndrop = "/srv/mail/drop"',
+        ['sendmail.drop: "/srv/mail/drop": must be a folder of its own'],
+    ),
+    (
+        "[sendmail]\ndrop = 5",
+        ["sendmail.drop: 5: must be text in quotes"],
     ),
     (
         "[pop3]\nidle_timeout = 1979-05-27",

@@ -235,7 +235,7 @@ def test_sample_and_schema_have_the_same_keys_in_the_same_order():
 def test_sample_has_the_defaults_but_where_practice_needs_something_else(tmp_path):
     sample = load_config(SAMPLE)
     plain = load_config(write(tmp_path, TOP))
-    practice = {"hostname", "domains", "postmaster", "practice", "storage", "accounts", "listen", *DERIVED}
+    practice = {"hostname", "domains", "postmaster", "practice", "storage", "accounts", "listen", "sendmail", *DERIVED}
     for field in attrs.fields(Config):
         if field.name not in practice:
             expected = getattr(plain, field.name)

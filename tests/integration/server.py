@@ -90,6 +90,7 @@ class Server:
             "postmaster": ALICE,
             "storage": {"maildirs": "../maildirs", "state": "../var", "min_free": "1MB"},
             "listen": {name: [f"tcp:{port}:interface={HOST}"] for name, port in self.ports.items()},
+            "sendmail": {"drop": "../drop"},
             # No test speaks to anybody's name server.
             "dns": {"servers": [f"{HOST}:1"]},
         }
