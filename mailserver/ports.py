@@ -203,6 +203,8 @@ class Acceptance:
     success: SuccessReport | None = None
     # Who handed it in, for the spool file: peer address, login, protocol. Shown by `queue show`.
     source: str = ""
+    # Reports that are due whatever becomes of the copies.
+    reports: tuple[Report, ...] = ()
 
 
 # A success report (RFC 3461 6.2) about recipients that asked for it and are being filed here: it becomes part of the

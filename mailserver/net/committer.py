@@ -155,8 +155,8 @@ class GroupCommitter:
         if recipients:
             envelope = acceptance.envelope.with_recipients(recipients)
             self._on_spooled(acceptance.queue_id, envelope, acceptance.received_at)
-        if result.report is not None:
-            self._on_spooled(result.report.queue_id, result.report.envelope, acceptance.received_at)
+        for report in (*acceptance.reports, *([result.report] if result.report is not None else [])):
+            self._on_spooled(report.queue_id, report.envelope, acceptance.received_at)
 
     # --- in the worker thread -----------------------------------------------------------------------------------------
 

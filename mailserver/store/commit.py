@@ -1,8 +1,8 @@
 """Everything accepted goes to disk here: the blocking half of group commit (design sections 4, 5 and 8).
 
 `CommitWriter.commit` takes all messages that wait and makes each durable in all its places: one file per mailbox, one
-spool file for the recipients that are not here (or whose mailbox is in trouble), and one for the success report about
-copies that are filed. The order is
+spool file for the recipients that are not here (or whose mailbox is in trouble), and one for each report: those that
+are due anyway, and the success report about copies that are filed. The order is
 
 1. prepare: every file is written under its temporary name, and the kernel is told to begin;
 2. sync every file;
@@ -123,7 +123,7 @@ class CommitWriter:
                 job.spooled.append((copy, str(storage_error(error))))
         try:
             self._write_spool(job)
-            self._write_report(job)
+            self._write_reports(job)
         except (OSError, StorageTrouble) as error:
             self._give_up(job, error)
             return
@@ -172,15 +172,9 @@ class CommitWriter:
         envelope = acceptance.envelope.with_recipients(recipients)
         job.spool.append(self._spool_file(acceptance.queue_id, envelope, acceptance, acceptance.received, content))
 
-    def _write_report(self, job: _Job) -> None:
-        """The report about those who have their copies, all of them; the others are reported by the queue."""
-        success = job.acceptance.success
-        if success is None:
-            return
-        waiting = {recipient for copy, _ in job.spooled for recipient in copy.recipients}
-        told = tuple(recipient for recipient in success.recipients if recipient not in waiting)
-        job.report = report = success.report if told == success.recipients else success.fewer(told) if told else None
-        if report is not None:
+    def _write_reports(self, job: _Job) -> None:
+        job.report = _success_report(job)
+        for report in (*job.acceptance.reports, *([job.report] if job.report is not None else [])):
             job.spool.append(self._spool_file(report.queue_id, report.envelope, job.acceptance, b"", report.content))
 
     def _spool_file(
@@ -249,7 +243,7 @@ class CommitWriter:
                 # After a sync that failed, nobody knows what the file holds; it was the only whole copy.
                 raise error
             self._write_spool(job)
-            self._write_report(job)
+            self._write_reports(job)
             for one in job.spool:
                 self._sync(one)
             if is_renaming:
@@ -332,6 +326,18 @@ class CommitWriter:
 
 def _alive(jobs: list[_Job]) -> Iterator[_Job]:
     return (job for job in jobs if job.error is None)
+
+
+def _success_report(job: _Job) -> Report | None:
+    """The report about those who have their copies, all of them; the others are reported by the queue."""
+    success = job.acceptance.success
+    if success is None:
+        return None
+    waiting = {recipient for copy, _ in job.spooled for recipient in copy.recipients}
+    told = tuple(recipient for recipient in success.recipients if recipient not in waiting)
+    if told == success.recipients:
+        return success.report
+    return success.fewer(told) if told else None
 
 
 def spool_recipients(acceptance: Acceptance, result: Filed) -> tuple[Recipient, ...]:

@@ -131,6 +131,16 @@ def test_a_report_is_a_spool_file_of_its_own(tmp_path):
     assert result.report == wanted.report
 
 
+@pytest.mark.parametrize("operation", ["nothing", "create", "sync", "rename"])
+def test_a_report_that_is_due_anyway_is_written_once_whatever_becomes_of_the_copies(tmp_path, operation):
+    disk = Disk(tmp_path, (operation, "/alice/"), times=2)
+    due = Report(queue_id(7), Envelope(None, (Recipient(box("tony@outside.example")),)), b"due")
+    given = replace(acceptance("alice", success=success("alice")), reports=(due,))
+    disk.writer.commit([(given, CONTENT)])
+    assert sorted(reported(disk)) == ([b"alice@example.org", b"due"] if operation == "nothing" else [b"due"])
+    assert disk.leftovers() == []
+
+
 @pytest.mark.parametrize("operation", ["create", "write", "sync", "close", "rename"])
 def test_no_success_is_reported_of_a_copy_that_waits(tmp_path, operation):
     """The queue reports it when it is filed; told twice, or told and then bounced, it would be a lie."""
