@@ -26,10 +26,8 @@ def from_refusal(section: bytes, account: Account, directory: Directory) -> Repl
         return None
     if len(froms) > 1:  # RFC 5322 3.6; readers differ in which one they show
         return replies.FROM_TWICE
-    try:
-        mailboxes = mailboxes_in(froms[0].decode("utf-8"))
-    except UnicodeDecodeError:
-        mailboxes = None
+    # Old devices write names in Latin-1 as they are. What is no UTF-8 becomes surrogates, which no address may hold.
+    mailboxes = mailboxes_in(froms[0].decode("utf-8", "surrogateescape"))
     if mailboxes is None:
         return replies.FROM_UNREADABLE
     if all(may_send_as(account, mailbox, directory) for mailbox in mailboxes):

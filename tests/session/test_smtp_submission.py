@@ -302,7 +302,11 @@ def submit(header, **options):
         (b"From: <@far.example:alice@example.test>\r\n", "550 5.6.0"),
         (b"Subject: x\r\nno field\r\nFrom: bob@example.test\r\n", "550 5.7.1"),  # some readers go on behind such a line
         (b"Subject: x\r\nno field\r\nFrom: alice@example.test\r\n", "250"),
-        (b"From: \xe4 <alice@example.test>\r\n", "550 5.6.0"),  # not UTF-8
+        (b"From: \xe4 <alice@example.test>\r\n", "250"),  # a name in Latin-1, from an old device
+        (b"From: alice <\xe4lice@example.test>\r\n", "550 5.6.0"),
+        (b"From: alice <alice@ex\xe4mple.test>\r\n", "550 5.6.0"),
+        (b"From: \xff <alice@example.test>, \xff <bob@example.test>\r\n", "550 5.7.1"),
+        (b"From: alice@example.test\xff <bob@example.test>\r\n", "550 5.7.1"),
     ],
 )
 def test_from_belongs_to_the_login(header, reply):
