@@ -2,7 +2,8 @@
 
 Ours is what `twisted.names.client` leaves out: a server that answers SERVFAIL or REFUSED is followed by the next one,
 TCP goes to the server that truncated its answer, a failed TCP connection is an answer too, and *no such name*, *no such
-record* and *cannot tell* stay apart. Each question uses a socket, and so a port, of its own (RFC 5452).
+record* and *cannot tell* stay apart: an answer that was cut on its way tells nothing. Each question uses a socket, and
+so a port, of its own (RFC 5452).
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,42 @@ class Records:
 
     found: tuple[Any, ...] | NoSuchName | NoRecords | CannotTell  # records are twisted.names.dns.Record_*
     ttl_s: float = 0.0
+
+
+class _Answers:
+    """How many records the last message said it holds, for Twisted drops those that are cut off without a word."""
+
+    claimed: int | None = None
+
+    def saw(self, octets: bytes) -> None:
+        """One whole message, as it came (RFC 1035 4.1.1: ANCOUNT)."""
+        self.claimed = int.from_bytes(octets[6:8], "big")
+
+    def is_cut(self, message: dns.Message) -> bool:
+        """Whether records of the answer are missing."""
+        return self.claimed is not None and len(message.answers) != self.claimed
+
+
+class _Udp(dns.DNSDatagramProtocol):
+    def __init__(self, answers: _Answers, reactor: Any) -> None:
+        super().__init__(_Controller(), reactor=reactor)  # type: ignore[no-untyped-call]
+        self._answers = answers
+
+    def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
+        """As Twisted does."""
+        self._answers.saw(data)
+        super().datagramReceived(data, addr)
+
+
+class _Tcp(dns.DNSProtocol):
+    def __init__(self, answers: _Answers, reactor: Any) -> None:
+        super().__init__(_Controller(), reactor=reactor)  # type: ignore[no-untyped-call]
+        self._answers = answers
+
+    def stringReceived(self, data: bytes) -> None:
+        """As Twisted does."""
+        self._answers.saw(data)
+        super().stringReceived(data)
 
 
 class _Controller:
@@ -112,9 +149,10 @@ class DnsClient:
     async def _ask_one(self, server: NameServer, name: str, kind: int, timeout_s: float) -> dns.Message | CannotTell:
         try:
             query = dns.Query(_octets_of(name), kind)
-            message = await self._by_udp(server, query, timeout_s)
-            if message.trunc:
-                message = await self._by_tcp(server, query)
+            answers = _Answers()
+            message = await self._by_udp(server, query, timeout_s, answers)
+            if message.trunc or answers.is_cut(message):
+                message = await self._by_tcp(server, query, answers)
         except dns.DNSQueryTimeoutError:
             return CannotTell("no answer")
         except (ConnectError, CannotListenError, OSError) as failed:
@@ -125,19 +163,21 @@ class DnsClient:
             return CannotTell(_RCODES.get(message.rCode, f"error {message.rCode}"))
         if not message.answer or [asked.name for asked in message.queries] != [query.name]:
             return CannotTell("an answer to another question")
+        if answers.is_cut(message):
+            return CannotTell("an answer that was cut on its way")
         return message
 
-    async def _by_udp(self, server: NameServer, query: dns.Query, timeout_s: float) -> dns.Message:
-        protocol = dns.DNSDatagramProtocol(_Controller(), reactor=self._reactor)
+    async def _by_udp(self, server: NameServer, query: dns.Query, timeout_s: float, answers: _Answers) -> dns.Message:
+        protocol = _Udp(answers, self._reactor)
         port = listen_udp(self._reactor, protocol, "::" if ":" in server[0] else "", 8192)
         try:
             return await protocol.query(server, [query], timeout_s)
         finally:
             port.stopListening()
 
-    async def _by_tcp(self, server: NameServer, query: dns.Query) -> dns.Message:
+    async def _by_tcp(self, server: NameServer, query: dns.Query, answers: _Answers) -> dns.Message:
         make = TCP6ClientEndpoint if ":" in server[0] else TCP4ClientEndpoint
-        factory = Factory.forProtocol(lambda: dns.DNSProtocol(_Controller(), reactor=self._reactor))
+        factory = Factory.forProtocol(lambda: _Tcp(answers, self._reactor))
         factory.noisy = False
         protocol: Any = await make(self._reactor, server[0], server[1], TCP_TIMEOUT_S).connect(factory)
         try:

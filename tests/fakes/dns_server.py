@@ -14,12 +14,14 @@ A zone is a dictionary from names to records; keys of a record dictionary are ty
         "broken.example.net": {"rcode": "SERVFAIL"},
         "quiet.example.net": {"silent": true},
         "big.example.net": {"truncate": true, "A": ["127.0.0.1"]},
+        "cut.example.net": {"cut": 6, "cut_over": ["udp"], "A": ["127.0.0.1"]},
         "far.example.net": {"follow": false, "CNAME": ["mx.example.net"]},
         "*": {"rcode": "REFUSED"}
     }
 
 A name that is not there is NXDOMAIN (unless `*` is), a type that is not there NODATA, both with an SOA. CNAMEs are
-followed inside the zone unless `follow` is false. `ttl` sets the seconds all may be remembered; 0 if unsaid.
+followed inside the zone unless `follow` is false. `cut` octets are missing at the end of an answer. `ttl` sets the
+seconds all may be remembered; 0 if unsaid.
 """
 
 import argparse
@@ -87,7 +89,9 @@ class DnsServer:
         if entry is not None and entry.get("truncate") and transport == "udp":
             response.flags |= dns.flags.TC
             response.answer.clear()
-        return response.to_wire(max_size=512 if transport == "udp" else 65535, prefer_truncation=True)
+        wire = response.to_wire(max_size=512 if transport == "udp" else 65535, prefer_truncation=True)
+        is_cut = entry is not None and transport in entry.get("cut_over", ("udp", "tcp"))
+        return wire[: len(wire) - entry.get("cut", 0)] if is_cut else wire
 
     def _entry(self, name):
         return self.zone.get(name, self.zone.get("*"))

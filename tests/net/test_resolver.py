@@ -171,3 +171,17 @@ def test_the_system_file_is_read_again_when_it_changed(tmp_path):
     assert client.servers == (("127.0.0.1", 53),)
     path.write_text("nameserver 192.0.2.54\n")
     assert client.servers == (("192.0.2.54", 53),)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_was_cut_on_its_way_is_asked_for_over_tcp(server, resolver):
+    """Taken as it stands it says that there is no record, and mail would bounce."""
+    server.zone["cut.example.net"] = {"MX": [[10, "mx.example.net"]], "cut": 6, "cut_over": ["udp"]}
+    assert await resolver.mx("cut.example.net") == (MxRecord(10, "mx.example.net"),)
+    assert [transport for _, _, transport in server.questions] == ["udp", "tcp"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_cuts_all_its_answers_cannot_tell(server, resolver):
+    server.zone["cut.example.net"] = {"MX": [[10, "mx.example.net"]], "cut": 6}
+    assert await resolver.mx("cut.example.net") == CannotTell("an answer that was cut on its way")
