@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -192,9 +191,9 @@ def reachable():
 
 def child(command: Command, *words: str, become: int | None = None) -> tuple[int, str]:
     """Run it in a forked process, which may become another user for good: exit status, and what it said."""
-    # Imported by who may read the sources.
-    for module in ("account", "alias", "route", "queue", "ownership"):
-        import_module(f"mailserver.cli.{module}")
+    # What is needed is imported by somebody who may read the sources.
+    for looking in ("account list", "alias list", "queue list", "route alice@example.org"):
+        command(*looking.split(" "))
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
