@@ -182,8 +182,10 @@ def remove(
     is_asked = len(wanted) > len(ids) and not yes and sys.stdin.isatty()
     if is_asked and not click.confirm(f"Remove {_messages(len(wanted))} for good?", err=True):
         context.refuse("nothing was removed")
-    count = queue_changes.remove(context, wanted)
+    count, running = queue_changes.remove(context, wanted)
     context.say(f"{_messages(count)} removed")
+    if running:
+        context.warn(f"{running} of them {_are(running)} being sent at this moment and may still arrive")
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------
@@ -203,7 +205,7 @@ def _found(context: CliContext, chosen: Filter, now: float) -> Iterator[StoredMe
         context.refuse(f"{error.filename}: cannot be read: {(error.strerror or str(error)).lower()}{hint}")
     for item in spool.load(names, may_set_aside=False):
         if isinstance(item, Unreadable):
-            context.warn(f"{item.path} cannot be read: {item.reason}")
+            context.warn(queue_changes.told(item))
         elif chosen.takes(item, now):
             yield item
 
@@ -222,12 +224,17 @@ def _message(spool: Spool, text: str) -> StoredMessage:
     queue_id = text.strip().upper()
     if not is_queue_id(queue_id):
         raise click.UsageError(f"{printable(text)} is not a queue id")
-    item = next(spool.load((queue_id,), may_set_aside=False), None)
-    if item is None:
-        raise Refusal(f"{queue_id} is not in the queue")
-    if isinstance(item, Unreadable):
-        raise Refusal(f"{item.path} cannot be read: {item.reason}")
-    return item
+    refusal = f"{queue_id} is not in the queue"
+    for item in spool.load((queue_id,), may_set_aside=False):
+        if not isinstance(item, Unreadable):
+            return item
+        # A damaged state counts as none (`spool`, row 8): the message itself may come behind it.
+        refusal = queue_changes.told(item)
+    raise Refusal(refusal)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _messages(count: int) -> str:

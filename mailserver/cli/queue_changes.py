@@ -19,6 +19,13 @@ _PATIENCE_S = 5.0
 _IDS_AT_ONCE = 1000
 
 
+def told(item: Unreadable) -> str:
+    """For the operator."""
+    if item.is_set_aside:
+        return f"a damaged file of {item.queue_id} was set aside as {item.path}: {item.reason}"
+    return f"{item.path} cannot be read: {item.reason}"
+
+
 def open_spool(context: CliContext) -> Spool:
     """The queue's folders; nothing is made or changed by that."""
     return Spool(SpoolPaths(context.config.storage.state), Files())
@@ -28,19 +35,23 @@ def retry(context: CliContext, ids: Sequence[str], domain: Mailbox | None) -> in
     """Make these messages due now; the number of messages. Raises `Refusal`."""
 
     def without_server(spool: Spool) -> int:
-        return _change(spool, ids, lambda message: _made_due(message, domain))
+        return _change(context, spool, ids, lambda message: _made_due(message, domain))
 
     request = Request("queue-retry", domain="" if domain is None else domain.domain)
-    return _through_server_or_alone(context, request, ids, without_server)
+    return _through_server_or_alone(context, request, ids, without_server).count
 
 
-def remove(context: CliContext, ids: Sequence[str]) -> int:
-    """Take these messages out of the queue, without a bounce; the number of messages. Raises `Refusal`."""
+def remove(context: CliContext, ids: Sequence[str]) -> tuple[int, int]:
+    """Take these messages out of the queue, without a bounce. Raises `Refusal`.
+
+    The number of messages, and of those among them that are being sent just now and go when that is over.
+    """
 
     def without_server(spool: Spool) -> int:
-        return _change(spool, ids, lambda message: Remove(message.queue_id))
+        return _change(context, spool, ids, lambda message: Remove(message.queue_id))
 
-    return _through_server_or_alone(context, Request("queue-remove"), ids, without_server)
+    done = _through_server_or_alone(context, Request("queue-remove"), ids, without_server)
+    return done.count, int(done.about.get("running", 0))
 
 
 def running_ids(context: CliContext) -> frozenset[str]:
@@ -56,21 +67,28 @@ def running_ids(context: CliContext) -> frozenset[str]:
 
 def _through_server_or_alone(
     context: CliContext, request: Request, ids: Sequence[str], without_server: Callable[[Spool], int]
-) -> int:
+) -> Response:
     state = context.config.storage.state
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            return sum(_ask(context, replace(request, ids=part)).count for part in _parts(ids))
+            return _sum([_ask(context, replace(request, ids=part)) for part in _parts(ids)])
         except ControlUnavailable:
             pass
         try:
             with _lock(context, request.command):
-                return without_server(open_spool(context))
+                return Response(count=without_server(open_spool(context)))
         except StateLocked as locked:
             if time.monotonic() > deadline:
                 raise Refusal(f"{locked}, which does not answer on its control socket below {state}") from None
             time.sleep(0.2)
+
+
+def _sum(answers: Iterable[Response]) -> Response:
+    """One answer for several requests."""
+    answers = list(answers)
+    running = sum(int(one.about.get("running", 0)) for one in answers)
+    return Response(count=sum(one.count for one in answers), about={"running": running})
 
 
 def _ask(context: CliContext, request: Request) -> Response:
@@ -96,11 +114,15 @@ def _lock(context: CliContext, purpose: str) -> Iterator[None]:
         yield
 
 
-def _change(spool: Spool, ids: Iterable[str], change: Callable[[StoredMessage], Change | None]) -> int:
+def _change(
+    context: CliContext, spool: Spool, ids: Iterable[str], change: Callable[[StoredMessage], Change | None]
+) -> int:
+    """Under the lock we are the one who sets damaged files aside; a message without its state is still a message."""
     changes = []
-    for item in spool.load(ids, may_set_aside=False):
+    for item in spool.load(ids):
         if isinstance(item, Unreadable):
-            raise Refusal(f"{item.path} cannot be read: {item.reason}")
+            context.warn(told(item))
+            continue
         wanted = change(item)
         if wanted is not None:
             changes.append(wanted)

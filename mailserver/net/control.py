@@ -42,7 +42,9 @@ def queue_commands(runner: RelayRunner) -> dict[str, Command]:
         return Response(count=await runner.retry_when_loaded(ids, request.domain))
 
     async def remove(request: Request) -> Response:
-        return Response(count=await runner.remove(QueueId(one) for one in request.ids))
+        ids = [QueueId(one) for one in request.ids]
+        running = len(set(ids).intersection(runner.running_ids()))
+        return Response(count=await runner.remove(ids), about={"running": running})
 
     async def running(request: Request) -> Response:
         del request

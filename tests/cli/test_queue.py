@@ -182,20 +182,41 @@ def test_reading_changes_nothing_not_even_damaged_files(desk):
     assert len(output.splitlines()) >= 2
 
 
+def test_a_damaged_state_keeps_nobody_from_looking_retrying_or_removing(desk):
+    """It counts as no state at all; without a server it is the command line that sets it aside."""
+    state = desk.spool.paths.state(desk.old)
+    state.write_text("{rubbish")
+    assert "<bob@example.net>" in desk("show", desk.old)
+    assert "Subject: hello" in desk("show", desk.old, "--content")
+    assert state.exists()
+    assert desk("retry", "--all").endswith("3 messages will be tried now\n")
+    assert [path.name for path in desk.spool.paths.damaged.iterdir()] == [f"{desk.old}.state"]
+    state.write_text("{rubbish")
+    assert desk("remove", desk.old).endswith("1 message removed\n")
+    assert desk.old not in desk.spool.ids()
+
+
+def test_a_damaged_message_is_told_and_holds_up_no_other(desk):
+    desk.spool.paths.message(desk.old).write_bytes(b"rubbish")
+    assert desk("retry", "--all").endswith("2 messages will be tried now\n")
+    assert "cannot be read" in desk("remove", desk.old, code=1)
+
+
 @pytest_twisted.ensureDeferred
 async def test_with_a_server_changes_go_through_its_socket(desk):
     asked = []
 
     async def answer(request):
         asked.append(request)
-        return Response(count=len(request.ids), ids=(desk.new,))
+        return Response(count=len(request.ids), ids=(desk.new,), about={"running": 1})
 
     server = ControlServer(reactor, desk.state, {f"queue-{word}": answer for word in ("retry", "remove", "running")})
     with StateLock(desk.state, "server"):
         server.start()
         try:
             assert await deferToThread(desk, "retry", "--domain", "example.net") == "2 messages will be tried now\n"
-            assert await deferToThread(desk, "remove", desk.old) == "1 message removed\n"
+            text = await deferToThread(desk, "remove", desk.old)
+            assert text == "1 message removed\nwarning: 1 of them is being sent at this moment and may still arrive\n"
             rows = (await deferToThread(desk, "list")).splitlines()
         finally:
             await server.stop()
