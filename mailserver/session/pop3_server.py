@@ -235,7 +235,7 @@ class Pop3Session:
             case Challenge():
                 return Answer(replies.challenge(encode_challenge(event.step.octets)))
             case SaslFault():
-                return Answer(replies.auth_malformed(event.step.reason))
+                return self._faulted(Faulted("AUTH", replies.auth_malformed(event.step.reason)))
             case Claim():
                 claim = event.step
                 if claim.acts_for_another:

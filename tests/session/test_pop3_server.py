@@ -524,6 +524,11 @@ def test_whatever_is_said_every_line_gets_exactly_one_answer(is_logged_in, lines
 def test_too_many_errors_end_the_session():
     connection = World(max_errors=3).connect()
     assert connection.say(b"x\r\ny\r\nz\r\nQUIT\r\n").endswith(b"-ERR too many errors; goodbye\r\n")
+
+
+def test_responses_that_follow_no_mechanism_count_as_errors():
+    connection = World(max_errors=3).connect()
+    assert connection.say(b"AUTH PLAIN =\r\n" * 3).endswith(b"-ERR too many errors; goodbye\r\n")
     assert connection.is_closed
 
 
