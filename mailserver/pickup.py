@@ -3,12 +3,14 @@
 `store.drop` knows the folder, `session.local_submission` what becomes of a message; here they meet.
 """
 
+import errno
 from collections.abc import Callable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from mailserver.mail import reply as replies
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.address_fields import mailbox_with_domain
 from mailserver.mail.envelope import Envelope, Recipient
@@ -21,10 +23,19 @@ from mailserver.store.drop import DropFolder, Dropped, Look
 
 T = TypeVar("T")
 
-# With trouble of ours nothing is looked at for this time.
+# With trouble that every message would meet (a full disk), nothing is looked at for this time.
 PAUSE_S = 5.0
+# With trouble that one message had, that one is left alone for this time, and longer each time it has it again.
+POSTPONED_S = 5.0
+LONGEST_POSTPONED_S = 600.0
+_MAX_POSTPONED = 10_000
+_OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 _log = Logger(namespace="mailserver")
+
+
+class _PauseAll(Exception):
+    """Trouble that every message would meet."""
 
 
 class Pickup:
@@ -47,6 +58,8 @@ class Pickup:
         self._clock = clock
         self._log = log
         self._not_before = float("-inf")
+        # Name -> until when, and how long that was.
+        self._postponed: dict[str, tuple[float, float]] = {}
         self._is_stopping = False
         self._under_way: Deferred[None] | None = None
 
@@ -57,8 +70,8 @@ class Pickup:
         self._under_way = Deferred()
         try:
             await self._picked_up()
-        except Overloaded:
-            self._pause()
+        except (Overloaded, _PauseAll):
+            self._not_before = self._clock.monotonic() + PAUSE_S
         finally:
             ended, self._under_way = self._under_way, None
             ended.callback(None)
@@ -83,53 +96,55 @@ class Pickup:
         for name in found.names:
             if self._is_stopping:
                 return
+            if self._postponed.get(name, (0.0, 0.0))[0] > self._clock.monotonic():
+                continue
             try:
-                is_going_on = await self._pick_up(name)
-            except Overloaded:
+                await self._pick_up(name)
+            except (Overloaded, _PauseAll):
                 raise
             except Exception:  # noqa: BLE001 - one message that breaks us must not keep the others waiting for ever
                 _log.failure("picking up {name} broke", name=name)
-                self._tell(await self._run(self._folder.set_aside, name, "it could not be understood; see the log"))
-                continue
-            if not is_going_on:
-                self._pause()
-                return
+                self._postpone(name)
 
-    async def _pick_up(self, name: str) -> bool:
-        """One message; False when there is trouble of ours, which the next one would meet too."""
+    async def _pick_up(self, name: str) -> None:
+        """One message. Trouble that it alone has keeps no other waiting: anybody could make some."""
         try:
             dropped = await self._run(self._folder.open, name)
+            if isinstance(dropped, Look):
+                self._tell(dropped)
+                return
+            try:
+                await self._taken(dropped)
+            finally:
+                dropped.close()
         except OSError as error:
-            return self._troubled(error.strerror or str(error))
-        if isinstance(dropped, Look):
-            self._tell(dropped)
-            return True
-        try:
-            return await self._taken(dropped)
-        except OSError as error:
-            return self._troubled(error.strerror or str(error))
-        finally:
-            dropped.close()
+            reason = error.strerror or str(error)
+            self._log(Trouble("", f"{self._folder.path}/{name} cannot be read", reason, "it is tried again"))
+            if error.errno in _OURS:
+                raise _PauseAll from None
+            self._postpone(name)
 
-    async def _taken(self, dropped: Dropped) -> bool:
+    async def _taken(self, dropped: Dropped) -> None:
         wish = self._wish(dropped)
         if isinstance(wish, str):
             self._tell(await self._run(self._folder.set_aside, dropped.name, wish))
-            return True
+            return
         user, envelope = wish
         submitted = await self._submission.submit(
             user, envelope, dropped.head.size_octets, lambda: self._run(dropped.next_piece)
         )
         if submitted.disposal is Disposal.KEEP:
-            return False
+            if submitted.reply is replies.DISK_NEARLY_FULL:
+                raise _PauseAll
+            self._postpone(dropped.name)
+            return
         if submitted.disposal is Disposal.SET_ASIDE:
             self._tell(await self._run(self._folder.set_aside, dropped.name, str(submitted.reply)))
-            return True
+            return
         reason = await self._patiently(self._folder.remove, dropped)
         if reason:
             effect = "it was delivered; it is delivered again if the server is started before it can be removed"
             self._log(Trouble("", f"{self._folder.path}/{dropped.name} cannot be removed", reason, effect))
-        return True
 
     def _wish(self, dropped: Dropped) -> tuple[LocalUser, Envelope] | str:
         """Who sends, and the envelope; a sentence when an address is none."""
@@ -138,9 +153,9 @@ class Pickup:
         if isinstance(own, SyntaxFault):  # a login name that cannot be an address
             own = Mailbox(f"uid{dropped.uid}", self._domain)
         user = LocalUser(dropped.uid, dropped.login, own)
-        sender: Mailbox | SyntaxFault | None = own if head.sender is None else None
-        if head.sender:
-            sender = mailbox_with_domain(head.sender, self._domain)
+        sender: Mailbox | SyntaxFault | None = own
+        if head.sender is not None:  # empty is the null reverse-path
+            sender = mailbox_with_domain(head.sender, self._domain) if head.sender else None
         recipients = []
         for one in head.recipients:
             mailbox = mailbox_with_domain(one.address, self._domain)
@@ -167,12 +182,11 @@ class Pickup:
             except Overloaded:
                 await self._clock.sleep(0.5)
 
-    def _pause(self) -> None:
-        self._not_before = self._clock.monotonic() + PAUSE_S
-
-    def _troubled(self, reason: str) -> bool:
-        self._log(Trouble("", f"{self._folder.path} cannot be read", reason, "what waits there is tried again"))
-        return False
+    def _postpone(self, name: str) -> None:
+        if len(self._postponed) >= _MAX_POSTPONED:
+            self._postponed.clear()
+        wait_s = min(LONGEST_POSTPONED_S, 2 * self._postponed.get(name, (0.0, POSTPONED_S / 2))[1])
+        self._postponed[name] = (self._clock.monotonic() + wait_s, wait_s)
 
     def _tell(self, found: Look) -> None:
         if found.trouble:

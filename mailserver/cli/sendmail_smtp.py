@@ -88,7 +88,7 @@ class _Conversation:
                 self._pieces.append(event.octets)
                 continue
             reply = self._answer(event)
-            self.is_over = isinstance(event, Quit) or reply.code == 421
+            self.is_over = isinstance(event, Quit | InjectedOctets)
             out += self._machine.reply(reply)
         return out
 
