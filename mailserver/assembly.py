@@ -25,12 +25,13 @@ from mailserver.maillog import Sink
 from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
 from mailserver.net.control import ControlServer, queue_commands
 from mailserver.net.dialer import TcpDialer
+from mailserver.net.journal import JournalFeed, journal_commands
 from mailserver.net.listener_text import check_listener
 from mailserver.net.resolver import CachingResolver
 from mailserver.net.services import Poll, Starter
 from mailserver.pickup import Pickup
 from mailserver.ports import Acceptance, Blocking, Clock, Conversation, NextHop, Report, Stream
-from mailserver.relay.attempt import MxTransmitter, Outward
+from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.dsn_fields import Action, RecipientReport
@@ -38,6 +39,7 @@ from mailserver.relay.mx import MxRules, own_addresses
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.session.local_submission import LocalSubmission
+from mailserver.session.client_channel import Timeouts
 from mailserver.session.pop3_server import Pop3Doors
 from mailserver.session.smtp_client import SmtpClientSession
 from mailserver.session.smtp_profile import SmtpDoors, SmtpSettings
@@ -63,7 +65,14 @@ class Assembly:
     """Everything of one running server but its listeners."""
 
     def __init__(
-        self, config: Config, reactor: Any, clock: Clock, blocking: Blocking, foundation: Foundation, log: Sink
+        self,
+        config: Config,
+        reactor: Any,
+        clock: Clock,
+        blocking: Blocking,
+        foundation: Foundation,
+        log: Sink,
+        journal: JournalFeed | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -93,7 +102,9 @@ class Assembly:
             (config.storage.maildirs, config.storage.state),
             config.storage.min_free,
         )
-        self.control = ControlServer(reactor, config.storage.state, queue_commands(self.runner))
+        self.control = ControlServer(
+            reactor, config.storage.state, {**queue_commands(self.runner), **journal_commands(journal)}
+        )
         self._guesses = login_guesses(config)
         self._smtp = self._smtp_doors()
         self.front_desk = self._front_desk(reactor)
@@ -168,7 +179,7 @@ class Assembly:
             family=relay.address_family,
         )
         return MxTransmitter(
-            Outward(relay.helo, relay.port, rules),
+            Outward(relay.helo, relay.port, rules, AttemptLimits(connect_s=relay.connect_timeout)),
             resolver=CachingResolver(reactor, self._clock, self._config.dns.servers),
             dialer=TcpDialer(reactor, source_address=relay.source_address, source_address6=relay.source_address6),
             converse=self._converse,
@@ -179,7 +190,8 @@ class Assembly:
         )
 
     def _converse(self, stream: Stream, next_hop: NextHop) -> Conversation:
-        return SmtpClientSession(stream, next_hop, clock=self._clock)
+        timeouts = Timeouts.within(self._config.relay.command_timeout)
+        return SmtpClientSession(stream, next_hop, clock=self._clock, timeouts=timeouts)
 
     def _listening(self) -> list[tuple[IpAddress, int]]:
         """Where the configuration listens for other servers by address; who listens everywhere is not in it."""

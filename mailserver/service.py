@@ -4,6 +4,7 @@
       hangup              SIGHUP: accounts, aliases and certificates are read again
       state lock          one server for each state folder
       lanes               threads for blocking work
+      journal             the history behind `mailserver why`, with a thread of its own
       recovery            what a crash left half-done is cleaned up; nothing is accepted before
       committer           the way to disk for everything accepted
       transmitter         connections to next hops that are kept for another message
@@ -33,13 +34,16 @@ from mailserver.foundation import Foundation
 from mailserver.maillog import Reloaded, ReloadRefused, Sink, Started, Stopping
 from mailserver.net.blocking import BlockingLanes
 from mailserver.net.clock import ReactorClock
+from mailserver.net.journal import JournalFeed
 from mailserver.net.listeners import BoundListener, ListenerService
-from mailserver.net.logsink import LogSink
+from mailserver.net.logsink import FanOut, LogSink
 from mailserver.net.services import Farewell, HangupService, OrderedService, Poll, Starter
 from mailserver.net.systemd import READY, STOPPING, notify
 from mailserver.net.tls import CertificateTrouble
 from mailserver.ports import Lane
 from mailserver.store.account_tables import AccountsError
+from mailserver.store.journal_format import journal_path
+from mailserver.store.journal_writer import JournalRules
 
 # SIGTERM to exit, at most (design section 5); whoever stops us waits not much longer. The parts have less.
 STOP_LIMIT_S = 10.0
@@ -112,8 +116,10 @@ class MailServer(OrderedService):
         for text in (*self._config.warnings, *self._foundation.accounts.tables.remarks()):
             _log.warn("{text}", text=text)
         lanes = BlockingLanes(self._reactor)
+        journal = self._journal()
+        log = self._log if journal is None else FanOut(self._log, journal)
         self.assembly = assembly = Assembly(
-            self._config, self._reactor, self._clock, lanes, self._foundation, self._log
+            self._config, self._reactor, self._clock, lanes, self._foundation, log, journal
         )
         serving = MultiService()
         serving.setName("listeners")
@@ -123,6 +129,7 @@ class MailServer(OrderedService):
             *([HangupService(self._reactor, self.reload)] if self._takes_hangup else []),
             Starter("state lock", self._foundation.lock.tell, self._foundation.lock.release),
             Starter("lanes", None, lanes.close),
+            *([] if journal is None else [Starter("journal", journal.start, journal.stop)]),
             Starter("recovery", assembly.recover),
             *assembly.services(),
             Poll("accounts", self._clock, ACCOUNTS_POLL_S, self._look_at_accounts),
@@ -136,6 +143,14 @@ class MailServer(OrderedService):
             _log.warn("[tls] {warning}", warning=warning)
         notify(READY)
         self._log(Started(self._config.hostname, tuple(listener.where for listener in serving)))
+
+    def _journal(self) -> JournalFeed | None:
+        settings = self._config.journal
+        if not settings.enabled:
+            return None
+        rules = JournalRules(settings.keep, settings.max_size, settings.subjects, settings.message_ids)
+        path = journal_path(self._config.storage.state)
+        return JournalFeed(path, rules, self._clock, self._log, self._reactor.callFromThread)
 
     def stopService(self) -> "Deferred[None]":
         """Stop accepting, finish commits, 421 to the rest; at most `STOP_LIMIT_S`."""

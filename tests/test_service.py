@@ -112,6 +112,7 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
     assert names == [
         "state lock",
         "lanes",
+        "journal",
         "recovery",
         "committer",
         "transmitter",

@@ -150,6 +150,8 @@ class Relay:
     expire_after: Seconds = 5 * 86400.0
     delay_notice_after: Annotated[float, duration(may_be_zero=True)] = 4 * 3600.0  # 0: no notices
     max_per_destination: Annotated[int, whole_number()] = 10
+    connect_timeout: Seconds = 30.0
+    command_timeout: Seconds = 300.0  # for each answer of the other server; twice that after the content
 
 
 @frozen
@@ -169,6 +171,17 @@ class Pop3:
     idle_timeout: Seconds = 600.0
     max_connections: Annotated[int, whole_number()] = 500
     max_connections_per_client: Annotated[int, whole_number()] = 20
+
+
+@frozen
+class Journal:
+    """The history behind `mailserver why`."""
+
+    enabled: Flag = True
+    keep: Seconds = 90 * 86400.0
+    max_size: Annotated[int, size(minimum=1)] = 500_000_000
+    subjects: Flag = True
+    message_ids: Flag = True
 
 
 @frozen
@@ -196,6 +209,7 @@ class Config:
     relay: Relay = Relay()
     dns: Dns = Dns()
     pop3: Pop3 = Pop3()
+    journal: Journal = Journal()
     sendmail: Sendmail = Sendmail()
     path: Path = Path("mailserver.toml")
     warnings: tuple[str, ...] = ()

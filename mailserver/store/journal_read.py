@@ -1,0 +1,170 @@
+"""The journal as `mailserver why` reads it: beside a running server, or without one. Blocking, no Twisted.
+
+Nothing is written. A reader that may not write into the folder cannot take part in SQLite's WAL; it then reads a copy
+of its own.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from mailserver.mail.ids import is_queue_id
+from mailserver.store.journal_facts import LOST
+from mailserver.store.journal_format import JournalDamaged, JournalUnavailable, check_version, named
+
+_BUSY_S = 5.0
+_COLUMNS = "number, time, queue_id, word, fields"
+# What the owner of a mailbox does with it; found through the messages, and not by the owner's address.
+_BY_FILE = ("fetched", "erased")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One fact. `time` in seconds since the epoch; `queue_id` may be empty; `fields` as the event had them."""
+
+    number: int
+    time: float
+    queue_id: str
+    word: str
+    fields: Mapping[str, object]
+
+    def text(self, name: str) -> str:
+        """A field that is a text; empty when it is not there."""
+        value = self.fields.get(name)
+        return value if isinstance(value, str) else ""
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A field that is a list of texts, or one text."""
+        value = self.fields.get(name)
+        if isinstance(value, list):
+            return tuple(str(item) for item in value)
+        return (value,) if isinstance(value, str) and value else ()
+
+    def figure(self, name: str) -> float | None:
+        """A field that is a number."""
+        value = self.fields.get(name)
+        return value if isinstance(value, int | float) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What the journal holds: how many facts, of the time from `first` to `last`."""
+
+    count: int
+    first: float
+    last: float
+
+
+class JournalReader:
+    """An open journal. Raises `FileNotFoundError` when there is none, `JournalUnavailable`, `JournalDamaged`."""
+
+    def __init__(self, path: Path) -> None:
+        self._copy: Path | None = None
+        path.stat()
+        try:
+            self._connection = self._open(path)
+        except sqlite3.Error as error:
+            self._forget_copy()
+            raise named(error) from error
+        except (OSError, JournalUnavailable, JournalDamaged):
+            self._forget_copy()
+            raise
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        if not os.access(path, os.R_OK):
+            raise JournalUnavailable(f"{path}: permission denied")
+        if not os.access(path.parent, os.W_OK):
+            path = self._copied(path)
+        connection = sqlite3.connect(
+            f"file:{quote(os.fspath(path))}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
+        )
+        try:
+            connection.text_factory = _text
+            if check_version(connection, path) == 0:
+                raise JournalDamaged("it is empty")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _copied(self, path: Path) -> Path:
+        self._copy = Path(tempfile.mkdtemp(prefix="mailserver-why-"))
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(f"{path}{suffix}", self._copy / f"journal{suffix}")
+        return self._copy / "journal"
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def of_message(self, queue_id: str) -> list[Entry]:
+        """Everything that bears this queue id, in order."""
+        query = f"SELECT {_COLUMNS} FROM event WHERE queue_id = ? AND queue_id <> '' ORDER BY number"
+        return list(self._entries(query, queue_id))
+
+    def mentioning(self, mention: str, since: float = 0.0) -> Iterator[Entry]:
+        """What is found under this mention (see `journal_facts`), newest first; read as it is asked for."""
+        without = "" if mention.startswith("f:") else f" AND word NOT IN {_BY_FILE}"
+        query = (
+            f"SELECT {_COLUMNS} FROM mention JOIN event ON number = event "
+            f"WHERE text = ? AND time >= ?{without} ORDER BY event DESC"
+        )
+        return self._entries(query, mention, since)
+
+    def covered(self) -> Covered | None:
+        """What there is; None for an empty journal."""
+        try:
+            row = self._connection.execute("SELECT count(*), min(time), max(time) FROM event").fetchone()
+        except sqlite3.Error as error:
+            raise named(error) from error
+        return Covered(*row) if row[0] else None
+
+    def losses(self, since: float = 0.0) -> int:
+        """How many events are known to be missing."""
+        return sum(int(entry.figure("count") or 0) for entry in self.mentioning(f"{LOST}:", since))
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._connection.close()
+        self._forget_copy()
+
+    def __enter__(self) -> "JournalReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _forget_copy(self) -> None:
+        if self._copy is not None:
+            shutil.rmtree(self._copy, ignore_errors=True)
+
+    def _entries(self, query: str, *values: str | float) -> Iterator[Entry]:
+        try:
+            for number, time, queue_id, word, fields in self._connection.execute(query, values):
+                yield Entry(number, float(time), queue_id if is_queue_id(queue_id) else "", word, _object(fields))
+        except sqlite3.Error as error:
+            raise named(error) from error
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("utf-8", "replace")
+
+
+def _object(text: str) -> Mapping[str, object]:
+    """The fields; a row that says nothing readable is shown with its word alone."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
