@@ -35,6 +35,24 @@ class Timeouts:
     eod_s: float = 600.0
     quit_s: float = 10.0
 
+    @classmethod
+    def within(cls, command_s: float) -> "Timeouts":
+        """With this time for each answer, where the standard does not give less; twice that after the content."""
+        usual = cls()
+        return cls(
+            banner_s=command_s,
+            ehlo_s=command_s,
+            starttls_s=min(command_s, usual.starttls_s),
+            handshake_s=min(command_s, usual.handshake_s),
+            auth_s=min(command_s, usual.auth_s),
+            mail_s=command_s,
+            rcpt_s=command_s,
+            data_s=min(command_s, usual.data_s),
+            block_s=min(command_s, usual.block_s),
+            eod_s=2 * command_s,
+            quit_s=min(command_s, usual.quit_s),
+        )
+
     def for_reply(self, stage: Stage) -> float:
         """How long a reply at this stage of a transaction may take."""
         return {Stage.MAIL: self.mail_s, Stage.RCPT: self.rcpt_s, Stage.DATA: self.data_s}.get(stage, self.eod_s)

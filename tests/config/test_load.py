@@ -96,6 +96,7 @@ def test_three_keys_are_enough_and_the_rest_has_the_documented_defaults(tmp_path
     assert config.relay.expire_after == 432000.0
     assert config.relay.delay_notice_after == 14400.0
     assert config.relay.max_per_destination == 10
+    assert (config.relay.connect_timeout, config.relay.command_timeout) == (30.0, 300.0)
     assert config.dns.servers == ()
     assert config.pop3.auth_without_tls is AuthWithoutTls.LOOPBACK
     assert config.pop3.idle_timeout == 600.0

@@ -1,6 +1,7 @@
 """Two servers of ours: what one of them takes in submission, the other receives."""
 
 import smtplib
+import socket
 
 import pytest
 
@@ -62,3 +63,11 @@ def test_what_cannot_be_delivered_now_waits_over_a_restart_and_is_delivered_then
     far.start()
     assert len(far.wait_for_messages(CAROL, 1)) == 1
     wait_until(lambda: near.cli("queue", "list", "--json").strip() == "[]", "an empty queue")
+
+
+def test_a_host_that_says_nothing_is_given_up_in_the_configured_time(tmp_path):
+    with socket.create_server((HOST, 0)) as mute:
+        relay = {"routes": {"far.test": f"{HOST}:{mute.getsockname()[1]}"}, "retry": ["1h"], "command_timeout": "300ms"}
+        with Server(tmp_path, {"relay": relay}) as server:
+            submit(server, CAROL)
+            server.wait_for_log("no progress within 0.3 s while waiting for an answer to the greeting")

@@ -557,3 +557,15 @@ def test_whatever_a_host_says_there_is_an_outcome_and_none_is_invented(sayings, 
 
 async def _no_tls(requirement):
     raise TlsFailed("no shared cipher")
+
+
+def test_the_times_follow_one_setting_and_are_those_of_the_standard_without_it():
+    """RFC 5321 4.5.3.2."""
+    usual = Timeouts()
+    assert Timeouts.within(300.0) == usual
+    assert (usual.banner_s, usual.mail_s, usual.rcpt_s, usual.data_s, usual.block_s, usual.eod_s) == (
+        300.0, 300.0, 300.0, 120.0, 180.0, 600.0
+    )  # fmt: skip
+    quick = Timeouts.within(1.0)
+    assert max(getattr(quick, name) for name in Timeouts.__slots__ if name != "eod_s") == 1.0
+    assert quick.eod_s == 2.0
