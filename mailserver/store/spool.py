@@ -286,7 +286,7 @@ class Spool:
                 temporary, final = self.paths.temporary(report.queue_id), self.paths.message(report.queue_id)
                 head = encode_head(report.queue_id, change.received_at, report.envelope, "our own report")
                 pieces = (head, report.content)
-            written = _Written(str(temporary), str(final), str(final.parent), self._files.create(str(temporary)))
+            written = _Written(str(temporary), str(final), str(final.parent), self._create(str(temporary)))
         except OSError as trouble:
             return trouble
         try:
@@ -296,6 +296,14 @@ class Spool:
             self._drop(written)
             return trouble
         return written
+
+    def _create(self, temporary: str) -> int:
+        """A new file. What has its name was left by a command line that was killed: nobody else writes (row 1)."""
+        try:
+            return self._files.create(temporary)
+        except FileExistsError:
+            self._files.unlink(temporary)
+            return self._files.create(temporary)
 
     def _put_in_force(
         self, items: list[tuple[int, "_Written"]], folder: str, answers: dict[int, StorageFull | StorageTrouble]

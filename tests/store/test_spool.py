@@ -100,6 +100,15 @@ def test_a_change_that_fails_leaves_nothing_and_fails_no_other(tmp_path, operati
     assert spool.ids() == [qid(1), qid(2), qid(3)]
 
 
+def test_what_a_killed_command_left_keeps_no_change_from_being_made(spool):
+    """`queue retry` without a server, killed between writing and renaming: the next one must not stumble over it."""
+    put(spool, 1)
+    spool.paths.temporary_state(qid(1)).write_bytes(b"half a sta")
+    assert spool.apply([WriteState(qid(1), WAITS)]) == [None]
+    assert spool.read(qid(1)).progress == WAITS
+    assert list(spool.paths.tmp.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_synced_is_trouble_for_all_of_its_changes(tmp_path):
     spool = Spool(SpoolPaths(tmp_path), FaultyFiles(("sync_folder", "states")))
     spool.prepare()
