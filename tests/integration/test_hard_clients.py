@@ -1,6 +1,7 @@
 """Clients that close, flood and vanish, against the real process."""
 
 import socket
+import time
 
 from tests.integration.server import ALICE, HOST, LIMIT_S, Server
 
@@ -90,3 +91,17 @@ def test_whoever_raises_the_limit_of_recipients_may_name_them_all(tmp_path):
         assert answers.count(b"250 2.1.5 ") == count and answers.count(b"452 4.5.3 ") == 1
         assert answers.endswith(b" accepted\r\n221 2.0.0 Goodbye\r\n")
         assert len(server.messages(ALICE)) == 1
+
+
+def test_a_client_that_reads_late_and_little_gets_each_answer_once(tmp_path):
+    """The kernel takes a part of an answer; the rest goes another way (`Conversation._write`)."""
+    with Server(tmp_path) as server, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(LIMIT_S)
+        client.connect((HOST, server.ports["smtp"]))
+        client.sendall(b"HELP\r\n" * 4_000 + b"QUIT\r\n")
+        time.sleep(0.3)
+        answers = rest(client).splitlines()
+        assert len(answers) == 1 + 3 * 4_000 + 1
+        assert answers[1:-1] == answers[1:4] * 4_000
+        assert answers[-1] == b"221 2.0.0 Goodbye"

@@ -237,6 +237,13 @@ async def test_a_queue_that_cannot_be_told_leaves_nobody_waiting(bench, monkeypa
     assert len(results) == 2
 
 
+def test_a_file_system_without_inodes_has_no_room(tmp_path, monkeypatch):
+    room = os.statvfs(tmp_path)
+    few = os.statvfs_result([*room[:5], max(room.f_files, 2000), 10, 10, *room[8:]])
+    monkeypatch.setattr(os, "statvfs", lambda path: few)
+    assert not Bench(tmp_path, min_free=1).committer.has_room(0)
+
+
 def test_room_is_what_min_free_leaves(tmp_path):
     bench = Bench(tmp_path)
     assert bench.committer.has_room(1000)

@@ -399,6 +399,15 @@ def test_content_that_comes_too_slowly_is_given_up_after_a_minute(line):
     assert line.heard() == b"end: RATE\n"
 
 
+def test_a_fast_beginning_does_not_pay_for_a_slow_rest(line):
+    begin_content(line)
+    line.say(b"x" * 900_000)
+    for _ in range(13):
+        line.clock.advance(10)
+        line.say(b"x" * 20)
+    assert line.heard() == b"end: RATE\n"
+
+
 def test_content_that_comes_fast_enough_may_take_its_time_but_not_for_ever(line):
     begin_content(line)
     for _ in range(99):
