@@ -38,8 +38,8 @@ from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.mx import MxRules, own_addresses
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
-from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.client_channel import Timeouts
+from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.pop3_server import Pop3Doors
 from mailserver.session.smtp_client import SmtpClientSession
 from mailserver.session.smtp_profile import SmtpDoors, SmtpSettings
@@ -103,7 +103,7 @@ class Assembly:
             config.storage.min_free,
         )
         self.control = ControlServer(
-            reactor, config.storage.state, {**queue_commands(self.runner), **journal_commands(journal)}
+            reactor, config.storage.state, {**queue_commands(self.runner, log), **journal_commands(journal)}
         )
         self._guesses = login_guesses(config)
         self._smtp = self._smtp_doors()

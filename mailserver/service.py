@@ -43,7 +43,7 @@ from mailserver.net.tls import CertificateTrouble
 from mailserver.ports import Lane
 from mailserver.store.account_tables import AccountsError
 from mailserver.store.journal_format import journal_path
-from mailserver.store.journal_writer import JournalRules
+from mailserver.store.journal_writer import rules_of
 
 # SIGTERM to exit, at most (design section 5); whoever stops us waits not much longer. The parts have less.
 STOP_LIMIT_S = 10.0
@@ -148,9 +148,8 @@ class MailServer(OrderedService):
         settings = self._config.journal
         if not settings.enabled:
             return None
-        rules = JournalRules(settings.keep, settings.max_size, settings.subjects, settings.message_ids)
         path = journal_path(self._config.storage.state)
-        return JournalFeed(path, rules, self._clock, self._log, self._reactor.callFromThread)
+        return JournalFeed(path, rules_of(settings), self._clock, self._log, self._reactor.callFromThread)
 
     def stopService(self) -> "Deferred[None]":
         """Stop accepting, finish commits, 421 to the rest; at most `STOP_LIMIT_S`."""

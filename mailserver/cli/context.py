@@ -5,6 +5,8 @@ Exit status: 0, 1 (`Refusal`: refused or found something), 2 (`click.UsageError`
 """
 
 import json
+import os
+import pwd
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +65,16 @@ class CliContext:
             except ConfigError as error:
                 raise Refusal(str(error)) from None
         return self._config
+
+    @property
+    def operator(self) -> str:
+        """Who types, for the journal: a login name, and whose it was before sudo."""
+        try:
+            name = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            name = f"user id {os.getuid()}"
+        before = os.environ.get("SUDO_USER", "")
+        return f"{name} (sudo by {before})" if before and before != name else name
 
     def become_owner(self) -> None:
         """Before writing: root becomes the owner of the state folder (design section 5). Raises `Refusal`."""

@@ -8,8 +8,11 @@ from dataclasses import replace
 from mailserver.cli.context import CliContext, Refusal
 from mailserver.mail.address import Mailbox
 from mailserver.mail.ids import QueueId
+from mailserver.maillog import MailEvent, Ordered, Removed
 from mailserver.store.control_socket import ControlFailed, ControlUnavailable, Request, Response, ask
 from mailserver.store.files import Files
+from mailserver.store.journal_format import journal_path
+from mailserver.store.journal_writer import rules_of, write_alone
 from mailserver.store.spool import Change, Remove, Spool, StoredMessage, Unreadable, WriteState
 from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.state_lock import StateLock, StateLocked
@@ -69,6 +72,7 @@ def _through_server_or_alone(
     context: CliContext, request: Request, ids: Sequence[str], without_server: Callable[[Spool], int]
 ) -> Response:
     state = context.config.storage.state
+    request = replace(request, by=context.operator)
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
@@ -77,7 +81,9 @@ def _through_server_or_alone(
             pass
         try:
             with _lock(context, request.command):
-                return Response(count=without_server(open_spool(context)))
+                count = without_server(open_spool(context))
+                _note(context, request, ids)
+                return Response(count=count)
         except StateLocked as locked:
             if time.monotonic() > deadline:
                 raise Refusal(f"{locked}, which does not answer on its control socket below {state}") from None
@@ -89,6 +95,20 @@ def _sum(answers: Iterable[Response]) -> Response:
     answers = list(answers)
     running = sum(int(one.about.get("running", 0)) for one in answers)
     return Response(count=sum(one.count for one in answers), about={"running": running})
+
+
+def _note(context: CliContext, request: Request, ids: Sequence[str]) -> None:
+    """What the server would have told its journal."""
+    settings = context.config.journal
+    if not settings.enabled:
+        return
+    events: list[MailEvent] = []
+    for queue_id in ids:
+        events.append(Ordered(queue_id, request.command.removeprefix("queue-"), request.by))
+        if request.command == "queue-remove":
+            events.append(Removed(queue_id, "by the operator"))
+    path = journal_path(context.config.storage.state)
+    write_alone(path, rules_of(settings), events, lambda event: context.warn(event.line()))
 
 
 def _ask(context: CliContext, request: Request) -> Response:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.mail.ids import QueueId
+from mailserver.maillog import Ordered, Sink, nowhere
 from mailserver.relay.runner import RelayRunner
 from mailserver.store.control_socket import (
     MAX_LINE_OCTETS,
@@ -34,14 +35,20 @@ _LIFETIME_S = 600.0
 _log = Logger()
 
 
-def queue_commands(runner: RelayRunner) -> dict[str, Command]:
-    """The commands that concern the queue."""
+def queue_commands(runner: RelayRunner, log: Sink = nowhere) -> dict[str, Command]:
+    """The commands that concern the queue. `log` is told what the operator ordered."""
+
+    def tell(request: Request, what: str) -> None:
+        for queue_id in request.ids:
+            log(Ordered(queue_id, what, request.by))
 
     async def retry(request: Request) -> Response:
+        tell(request, "retry")
         ids = None if request.all else [QueueId(one) for one in request.ids]
         return Response(count=await runner.retry_when_loaded(ids, request.domain))
 
     async def remove(request: Request) -> Response:
+        tell(request, "remove")
         ids = [QueueId(one) for one in request.ids]
         running = len(set(ids).intersection(runner.running_ids()))
         return Response(count=await runner.remove(ids), about={"running": running})

@@ -31,13 +31,15 @@ class ControlFailed(Exception):
 class Request:
     """What is asked: `queue-retry`, `queue-remove` or `queue-running`; a server may know more.
 
-    `ids` are queue ids; `all` stands for every message; `domain` narrows a retry to one domain's recipients.
+    `ids` are queue ids; `all` stands for every message; `domain` narrows a retry to one domain's recipients. `by` is
+    who asks, for the journal: whoever gets into the socket is the owner of the state folder or root, and is believed.
     """
 
     command: str
     ids: tuple[str, ...] = ()
     all: bool = False
     domain: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,17 @@ def encode_request(request: Request) -> bytes:
 def decode_request(line: bytes) -> Request:
     """Strict: raises `ValueError` with a text that may be told to the caller."""
     about = _object(line)
-    if not {"command", "ids", "all", "domain"}.issuperset(about):
+    if not {"command", "ids", "all", "domain", "by"}.issuperset(about):
         raise ValueError("the request has unknown parts")
     ids, command, domain, is_all = about.get("ids", []), about.get("command"), about.get("domain", ""), about.get("all")
+    by = about.get("by", "")
     if not isinstance(command, str) or not isinstance(domain, str) or not isinstance(is_all, bool | None):
+        raise ValueError("the request has parts of the wrong kind")
+    if not isinstance(by, str):
         raise ValueError("the request has parts of the wrong kind")
     if not isinstance(ids, list) or len(ids) > MAX_IDS or not all(isinstance(one, str) for one in ids):
         raise ValueError(f"ids is a list of at most {MAX_IDS} texts")
-    return Request(command, tuple(ids), bool(is_all), domain)
+    return Request(command, tuple(ids), bool(is_all), domain, by)
 
 
 def encode_response(response: Response) -> bytes:

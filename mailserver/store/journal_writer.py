@@ -8,11 +8,12 @@ pauses. Each such trouble is told once, when it begins, and that is all that hap
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from mailserver.config import Journal as JournalSettings
 from mailserver.maillog import MailEvent, Sink, Trouble
 from mailserver.store.journal import Journal
 from mailserver.store.journal_facts import Fact, Facts, lost
@@ -48,6 +49,20 @@ class JournalRules:
     gather_s: float = 0.5
     retry_s: float = 10.0
     look_s: float = 60.0
+
+
+def rules_of(settings: JournalSettings) -> JournalRules:
+    """As the configuration has it."""
+    return JournalRules(settings.keep, settings.max_size, settings.subjects, settings.message_ids)
+
+
+def write_alone(path: Path, rules: JournalRules, events: Iterable[MailEvent], tell: Sink) -> None:
+    """Note these at once, for a process that holds the state lock in the server's place. Blocks; never raises."""
+    writer = JournalWriter(path, rules, tell)
+    for event in events:
+        writer.add(event)
+    writer.stop()
+    writer.run()
 
 
 class JournalWriter:

@@ -18,6 +18,8 @@ from mailserver.net.control import ControlServer
 from mailserver.ports import Report
 from mailserver.store.control_socket import Response
 from mailserver.store.files import Files
+from mailserver.store.journal_format import journal_path
+from mailserver.store.journal_read import JournalReader
 from mailserver.store.spool import AddReport, Spool, WriteState
 from mailserver.store.spool_format import RecipientProgress, RecipientState, SpoolPaths
 from mailserver.store.state_lock import StateLock
@@ -224,3 +226,14 @@ async def test_with_a_server_changes_go_through_its_socket(desk):
     assert asked[0].ids == (desk.old, desk.new)
     assert "sending" in next(row for row in rows if row.startswith(desk.new))
     assert desk.old in desk.spool.ids()  # the fake server did nothing
+
+
+def test_what_the_operator_does_without_a_server_is_in_the_journal(desk, monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "eva")
+    desk("retry", desk.old)
+    desk("remove", desk.old)
+    with JournalReader(journal_path(desk.state)) as reader:
+        told = [(entry.word, entry.text("what") or entry.text("reason")) for entry in reader.of_message(desk.old)]
+        [first, *_] = reader.of_message(desk.old)
+    assert told == [("ordered", "retry"), ("ordered", "remove"), ("removed", "by the operator")]
+    assert first.text("by").endswith(" (sudo by eva)")

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 
+from mailserver.maillog import Ordered
 from mailserver.net.control import ControlFactory, ControlServer, queue_commands
 from mailserver.store.control_socket import (
     MAX_LINE_OCTETS,
@@ -168,7 +169,8 @@ def test_queue_commands_reach_the_runner(tmp_path):
     first = office.put("bob@example.net")
     second = office.put("bob@example.com")
     office.settle()
-    protocol, transport = connect(queue_commands(office.runner), office.clock)
+    log = []
+    protocol, transport = connect(queue_commands(office.runner, log.append), office.clock)
 
     def told(request):
         transport.clear()
@@ -176,7 +178,8 @@ def test_queue_commands_reach_the_runner(tmp_path):
         office.settle()
         return decode_response(transport.value())
 
-    assert told(Request("queue-retry", (first,))).count == 1
+    assert told(Request("queue-retry", (first,), by="eva")).count == 1
+    assert log == [Ordered(first, "retry", "eva")]
     assert len(office.transmitter.sent) == 3
     assert told(Request("queue-retry", all=True)).count == 2
     assert told(Request("queue-retry", (first, second), domain="example.com")).count == 1
