@@ -200,9 +200,10 @@ class _Attempt:
 
     async def _use_waiting_conversation(self) -> None:
         """A connection that was kept may have died in the meantime; then this was no attempt at all."""
-        conversation = self._transmitter.idle.take(self._route)
-        if conversation is not None:
-            await self._send_over(conversation)
+        kept = self._transmitter.idle.take(self._route)
+        if kept is not None:
+            conversation, is_tls_missing = kept
+            await self._send_over(conversation, is_tls_missing=is_tls_missing)
             for recipient in self._pending:
                 self._outcomes.pop(recipient, None)
 
@@ -263,7 +264,7 @@ class _Attempt:
         elif is_tls_missing:
             outcomes = {to: not_final_without_tls(outcome) for to, outcome in outcomes.items()}
         self._note(outcomes)
-        self._transmitter.idle.give(self._route, conversation)
+        self._transmitter.idle.give(self._route, conversation, is_tls_missing=is_tls_missing)
 
     def _tell_plan(self, plan: MxPlan) -> None:
         """For the journal: what DNS said at this moment."""

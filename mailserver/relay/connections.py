@@ -18,6 +18,7 @@ _log = Logger()
 @dataclass(frozen=True, slots=True)
 class _Idle:
     conversation: Conversation
+    is_tls_missing: bool
     timer: Cancellable
 
 
@@ -32,21 +33,27 @@ class IdleConversations:
         self._count = 0
         self._is_closed = False
 
-    def take(self, route: Route) -> Conversation | None:
-        """One that waits for this route; the caller has it alone now. It may have died in the meantime."""
+    def take(self, route: Route) -> tuple[Conversation, bool] | None:
+        """One that waits for this route, and what `give` was told of it; the caller has it alone now.
+
+        It may have died in the meantime.
+        """
         waiting = self._idle.get(route)
         if not waiting:
             return None
         idle = waiting[-1]
         self._forget(route, idle)
-        return idle.conversation
+        return idle.conversation, idle.is_tls_missing
 
-    def give(self, route: Route, conversation: Conversation) -> None:
-        """Keep it if another message may follow and there is room, else end it. Does not wait."""
+    def give(self, route: Route, conversation: Conversation, *, is_tls_missing: bool = False) -> None:
+        """Keep it if another message may follow and there is room, else end it. Does not wait.
+
+        `is_tls_missing`: the host has TLS, and this conversation had to do without.
+        """
         if self._is_closed or not conversation.can_send or self._keep_s <= 0 or self._count >= self._max_idle:
             _end(conversation)
             return
-        idle = _Idle(conversation, self._clock.call_later(self._keep_s, lambda: self._expire(route, idle)))
+        idle = _Idle(conversation, is_tls_missing, self._clock.call_later(self._keep_s, lambda: self._expire(route, idle)))
         self._idle.setdefault(route, []).append(idle)
         self._count += 1
 

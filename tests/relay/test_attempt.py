@@ -341,6 +341,14 @@ def test_a_host_that_insists_on_the_starttls_it_refused_bounces_nothing(world, a
     assert [event.word for event in here.events] == ["clear-text"]
 
 
+def test_nor_does_it_bounce_what_comes_next_over_the_same_connection(world):
+    refusal = (C(MAIL + TO_A + DATA), b"530 5.7.0 Must issue STARTTLS first\r\n503\r\n503\r\n")
+    here = world({ONE: [(*TLS_HELLO[:4], b"454 4.7.0 not now\r\n", *refusal, *refusal)]}, keep_s=3.0)
+    assert isinstance(here.send()[A], Deferred)
+    assert isinstance(here.send()[A], Deferred)
+    assert here.dialed[:2] == [ONE, OTHER]
+
+
 def test_530_without_a_failed_handshake_is_what_it_says(world):
     here = world({ONE: [(*HELLO, b"530 5.7.0 Authentication required\r\n503\r\n503\r\n")]})
     assert isinstance(here.send()[A], Bounced)
