@@ -182,6 +182,16 @@ def listing(messages: int, octets: int, lines: list[str]) -> Pop3Reply:
     return ok(f"{messages} messages ({octets} octets)", ("".join(lines) + _END).encode("ascii"))
 
 
+def listing_in_pieces(messages: int, octets: int, pieces: PieceSource) -> Pop3Reply:
+    """RFC 1939 5, LIST of very many messages."""
+    return Pop3Reply(Status.OK, f"{messages} messages ({octets} octets)", pieces=pieces)
+
+
+def unique_ids_in_pieces(pieces: PieceSource) -> Pop3Reply:
+    """RFC 1939 7, UIDL of very many messages."""
+    return Pop3Reply(Status.OK, "unique-ids follow", pieces=pieces)
+
+
 def unique_id(number: int, unique: str) -> Pop3Reply:
     """RFC 1939 7, UIDL with a number."""
     return ok(f"{number} {unique}")

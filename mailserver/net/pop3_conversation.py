@@ -42,6 +42,8 @@ class Pop3Conversation(Conversation):
                     break
                 self._write(piece)
                 await self._writable()
+                # A source that needs no disk and a client that takes all would leave nobody else a turn.
+                await self._clock.sleep(0)
         except BaseException:
             # A response that was begun cannot be completed; the client must not take the half for the whole.
             self.abort()

@@ -3,15 +3,18 @@
 Message numbers are those of the snapshot. Marks for deletion live here and nowhere else until `update`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 from mailserver.mail import pop3_reply as replies
 from mailserver.mail.pop3_reply import Pop3Reply
 from mailserver.maillog import Erased, Fetched, Sink, Trouble
 from mailserver.ports import LargeMessage, Maildrop, MessageGone, Overloaded, StorageTrouble
-from mailserver.wire.pop3_content import ContentEncoder, encode_whole
+from mailserver.wire.pop3_content import TERMINATOR, ContentEncoder, encode_whole
 from mailserver.wire.pop3_events import Delete, List, Noop, Reset, Retrieve, Stat, Top, UniqueIds
+
+# Longer listings go out in pieces of so many lines, a millisecond or two each.
+_LINES_AT_ONCE = 4000
 
 TransactionEvent = Retrieve | Delete | Top | Stat | List | UniqueIds | Reset | Noop
 
@@ -111,6 +114,8 @@ class Transaction:
     def _list(self, number: int | None) -> Pop3Reply:
         if number is not None:
             return self._refusal(number) or replies.list_one(number, self.sizes[number - 1])
+        if len(self.sizes) > _LINES_AT_ONCE:
+            return replies.listing_in_pieces(self.messages, self.octets, LongListing(self.sizes, self._deleted))
         return replies.listing(self.messages, self.octets, self._lines(self.sizes))
 
     async def _unique_ids(self, number: int | None) -> Pop3Reply:
@@ -122,6 +127,8 @@ class Transaction:
             return replies.BUSY
         if number is not None:
             return replies.unique_id(number, unique_ids[number - 1])
+        if len(unique_ids) > _LINES_AT_ONCE:
+            return replies.unique_ids_in_pieces(LongListing(unique_ids, self._deleted))
         return replies.unique_ids(self._lines(unique_ids))
 
     def _lines(self, values: Sequence[int] | Sequence[str]) -> list[str]:
@@ -189,6 +196,35 @@ class Transaction:
             await self._maildrop.measured(number, octets)
         except Overloaded:
             return  # noticed again at the next RETR
+
+
+class LongListing:
+    """`mail.pop3_reply.PieceSource` over LIST or UIDL of very many messages, so that nobody else waits for all of it.
+
+    `deleted` must not change meanwhile; no other command is taken up before the response is out.
+    """
+
+    def __init__(self, values: Sequence[int] | Sequence[str], deleted: Collection[int]) -> None:
+        self._values = values
+        self._deleted = deleted
+        self._at = 0
+        self._is_at_end = False
+
+    async def next_piece(self) -> bytes:
+        """Some thousand lines; the terminator is the last piece."""
+        while self._at < len(self._values):
+            first, self._at = self._at, self._at + _LINES_AT_ONCE
+            numbered = enumerate(self._values[first : self._at], first + 1)
+            lines = [f"{number} {value}\r\n" for number, value in numbered if number not in self._deleted]
+            if lines:
+                return "".join(lines).encode("ascii")
+        if self._is_at_end:
+            return b""
+        self._is_at_end = True
+        return TERMINATOR
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class LargeBody:

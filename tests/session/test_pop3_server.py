@@ -438,6 +438,23 @@ def test_a_large_message_goes_out_in_pieces_and_counts_its_octets():
     assert world.maildrops.open_files == 0
 
 
+@pytest.mark.parametrize("count", [3999, 4000, 4001, 8000, 12_345])
+def test_long_listings_are_whole_and_without_what_is_deleted(count):
+    """Whether they go out in pieces or not; with a whole piece of deleted messages too."""
+    world = World()
+    connection = logged_in(world, *[b"x\n"] * count)
+    gone = {1, 17, count, *range(4001, min(8001, count))}
+    for number in gone:
+        connection.say(b"DELE %d\r\n" % number)
+    left = [number for number in range(1, count + 1) if number not in gone]
+    head = b"+OK %d messages (%d octets)\r\n" % (len(left), 3 * len(left))
+    assert connection.say(b"LIST\r\n") == head + b"".join(b"%d 3\r\n" % number for number in left) + b".\r\n"
+    told = connection.say(b"UIDL\r\n").split(b"\r\n")
+    assert told[0] == b"+OK unique-ids follow" and told[-2:] == [b".", b""]
+    names = list(world.maildrops.boxes[ALICE])
+    assert told[1:-2] == [f"{number} {names[number - 1]}".encode() for number in left]
+
+
 def test_top_of_a_large_message_reads_no_more_than_it_needs():
     world = World()
     connection = logged_in(world, LARGE)
