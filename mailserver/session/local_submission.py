@@ -105,7 +105,7 @@ class LocalSubmission:
         beginning = b""
         while piece := await next_piece():
             octets = check.take_any(piece)
-            beginning += octets[: max(0, _KEPT_OCTETS - len(beginning))]
+            beginning += piece[: max(0, _KEPT_OCTETS - len(beginning))]
             if check.faults:
                 break
             waits = intake.take(transaction, octets)
@@ -115,7 +115,7 @@ class LocalSubmission:
         waits = intake.take(transaction, last) if last else None
         if waits is not None:
             await waits
-        return await intake.finish(transaction, check.size_octets, check.faults), beginning + last
+        return await intake.finish(transaction, check.size_octets, check.faults), _presentable(beginning)
 
     async def _given_back(self, transaction: Transaction, reply: Reply, beginning: bytes) -> Submitted:
         doors, envelope = self._doors, transaction.envelope
@@ -132,3 +132,9 @@ class LocalSubmission:
             return Submitted(Disposal.KEEP, replies.TEMPORARY_TROUBLE)
         doors.log(ReportMade(report_id, queue_id, "failed", str(envelope.reverse_path)))
         return Submitted(Disposal.REMOVE, reply)
+
+
+def _presentable(octets: bytes) -> bytes:
+    """The beginning of a content for a report: nothing was refused of it yet, so it may hold anything."""
+    octets = octets.replace(b"\0", b"?").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return octets.replace(b"\n", b"\r\n")

@@ -73,7 +73,7 @@ CALLS = [
     ),
     (
         "everything old",
-        "-Am -G -U -n -m -s -v -em -d0.1 -h 5 -Lsendmail -p ESMTP:host -X /x -oQ/spool -o7 -O DeliveryMode=q a@x.example",
+        "-Am -G -U -n -m -s -v -em -d0.1 -h 5 -Lsendmail -p ESMTP:host -X /x -oQ/s -o7 -O DeliveryMode=q a@x.example",
         {"recipients": ("a@x.example",)},
     ),
     ("-o with its letter apart", "-o i -o em a@x.example", {"ignores_dots": True, "recipients": ("a@x.example",)}),
