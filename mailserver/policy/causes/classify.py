@@ -1,8 +1,9 @@
 """From evidence to a diagnosis: the one door of this folder. Pure, bounded time, never raises for any text."""
 
 import re
+from dataclasses import dataclass
 
-from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome
+from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.reply import printable
 from mailserver.policy.causes import codes, facts, tags
 from mailserver.policy.causes.bounce_message import reply_in
@@ -31,23 +32,40 @@ _FIRM_PROMISE = re.compile(
     r"temporarily (?:blocked|rejected|refused|blacklisted)|for the day|for \d+ (?:minutes|hours)"
 )
 _PROOF = frozenset({Cause.DMARC_FAIL, Cause.SPF_FAIL, Cause.DKIM_FAIL, Cause.UNAUTHENTICATED_SENDER})
+_STAGES_WITH_RECIPIENT = (None, Stage.RCPT, Stage.DATA, Stage.EOD)
+_STAGES_ABOUT_SENDER = (Stage.MAIL, Stage.DATA, Stage.EOD)
 _CONNECTION = frozenset({Cause.CONNECTION_REFUSED, Cause.CONNECTION_TIMED_OUT, Cause.TLS_HANDSHAKE_FAILED})
 _MAX_EVIDENCE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """The evidence, prepared."""
+
+    reply: Unwrapped
+    words: Words
+    stage: Stage | None
+    known: frozenset[FactKind]
 
 
 def classify(evidence: Evidence) -> Diagnosis:
     """What the evidence says, and how far it can be trusted. Local facts first, the basic code last."""
     text, status = reply_in(evidence.reply)
     reply = unwrap(text, status)
-    words = prepare(reply.words)
-    stage = evidence.stage or reply.stage
-    found = [*tags.signals(words), *read(words, _RULES), *codes.signals(reply), *codes.stage_hint(stage, reply.basic)]
+    case = _Case(reply, prepare(reply.words), evidence.stage or reply.stage, facts.kinds(evidence.facts))
+    found = [*tags.signals(case.words), *read(case.words, _RULES), *codes.signals(reply)]
     found += facts.signals(evidence.facts, tuple(found))
+    if case.stage not in _STAGES_WITH_RECIPIENT:
+        found = [signal for signal in found if signal.weight is not Weight.FRAME]
+    if all(signal.weight <= Weight.BASIC_CODE for signal in found):
+        found = [*_allowed(found, case), *codes.stage_hint(case.stage, reply.basic, _says_nothing(case))]
+    else:
+        found = [signal for signal in found if signal.weight > Weight.BASIC_CODE]
     ranked = sorted(
-        (_refined(signal, words, facts.kinds(evidence.facts)) for signal in found if _counts(signal, found, reply)),
+        (_refined(signal, case) for signal in found),
         key=lambda signal: (-signal.weight, -signal.precision),
     )
-    return _diagnosis(ranked, reply, words, facts.kinds(evidence.facts))
+    return _diagnosis(ranked, case)
 
 
 def classify_outcome(outcome: Outcome, known: frozenset[Fact] = frozenset()) -> Diagnosis:
@@ -60,37 +78,35 @@ def classify_outcome(outcome: Outcome, known: frozenset[Fact] = frozenset()) -> 
     return classify(Evidence(said, outcome.stage, known))
 
 
-def _counts(signal: Signal, found: list[Signal], reply: Unwrapped) -> bool:
-    """The basic code and the stage are only for replies that say nothing else; a 5yz with words is honestly unknown."""
-    if signal.weight not in (Weight.BASIC_CODE, Weight.STAGE):
-        return True
-    if any(other.weight > Weight.BASIC_CODE for other in found):
-        return False
-    letters = sum(char.isalpha() for char in prepare(reply.words).text)
-    return (
-        letters < 12
-        or signal.found in ("421", "450", "451", "452", "521", "530", "535", "556")
-        or (signal.weight is Weight.BASIC_CODE and signal.found.startswith("50"))
-    )
+def _says_nothing(case: _Case) -> bool:
+    return sum(char.isalpha() for char in case.words.text) < 12
 
 
-def _refined(signal: Signal, words: Words, known: frozenset[FactKind]) -> Signal:
+def _allowed(found: list[Signal], case: _Case) -> list[Signal]:
+    """The basic code, for a reply that says nothing else; words that nobody understands are honestly unknown."""
+    return [signal for signal in found if _says_nothing(case) or signal.found in codes.TELLING]
+
+
+def _refined(signal: Signal, case: _Case) -> Signal:
     """The more exact class where the surroundings tell it."""
     cause = signal.cause
-    if cause is Cause.NO_REVERSE_DNS and (words.names_ipv6 or FactKind.IPV6_USED in known):
+    if cause is Cause.NO_REVERSE_DNS and (case.words.names_ipv6 or FactKind.IPV6_USED in case.known):
         cause = Cause.REVERSE_DNS_IPV6
-    elif cause in _PROOF and FactKind.FORWARDED in known:
+    elif cause in _PROOF and FactKind.FORWARDED in case.known:
         cause = Cause.FORWARDING_DMARC
+    elif cause is Cause.DOMAIN_NOT_FOUND and case.stage in _STAGES_ABOUT_SENDER and signal.weight is Weight.WORDING:
+        # Before RCPT no recipient is known, and after DATA every recipient was accepted.
+        cause = Cause.SENDER_DOMAIN_UNRESOLVABLE
     if cause is signal.cause:
         return signal
     return Signal(cause, signal.weight, signal.reason, signal.found, signal.precision, signal.who, signal.is_temporary)
 
 
-def _diagnosis(ranked: list[Signal], reply: Unwrapped, words: Words, known: frozenset[FactKind]) -> Diagnosis:
-    best = ranked[0] if ranked else Signal(Cause.UNKNOWN, Weight.STAGE, "nothing is recognized", reply.basic, 0)
+def _diagnosis(ranked: list[Signal], case: _Case) -> Diagnosis:
+    best = ranked[0] if ranked else Signal(Cause.UNKNOWN, Weight.STAGE, "nothing is recognized", case.reply.basic, 0)
     cause = best.cause
-    temporary = _is_temporary(best, reply, words, known)
-    who = Who.NOBODY if temporary else _who(best, known)
+    temporary = _is_temporary(best, case)
+    who = Who.NOBODY if temporary else _who(best, case.known)
     meaning = MEANINGS[cause]
     also = dict.fromkeys(
         signal.cause
@@ -107,22 +123,22 @@ def _diagnosis(ranked: list[Signal], reply: Unwrapped, words: Words, known: froz
         REMEDIES_BY_WHO.get((cause, who), meaning.remedy),
         meaning.plain,
         tuple(ranked[:_MAX_EVIDENCE]) or (best,),
-        printable(reply.words),
+        printable(case.reply.words),
     )
 
 
-def _is_temporary(best: Signal, reply: Unwrapped, words: Words, known: frozenset[FactKind]) -> bool:
+def _is_temporary(best: Signal, case: _Case) -> bool:
     if best.is_temporary is not None:
         return best.is_temporary
-    if best.cause in _CONNECTION and FactKind.ALL_DESTINATIONS in known:
+    if best.cause in _CONNECTION and FactKind.ALL_DESTINATIONS in case.known:
         return False
     heals = MEANINGS[best.cause].heals
-    is_4yz = reply.basic.startswith("4")
+    is_4yz = case.reply.basic.startswith("4")
     if heals is Heals.BY_CODE:
-        return is_4yz or "synchroni" in words.text
+        return is_4yz or "synchroni" in case.words.text
     if heals is Heals.IF_PROMISED:
         promise = _PROMISE if is_4yz else _FIRM_PROMISE
-        return promise.search(words.text) is not None
+        return promise.search(case.words.text) is not None
     return heals is Heals.YES
 
 

@@ -94,6 +94,8 @@ _BASIC = {
     "538": Cause.TLS_REQUIRED,
     "556": Cause.NULL_MX,
 }
+# Basic codes that say something even beside words that are not understood.
+TELLING = frozenset(_BASIC) - {"454"}
 _OUTLOOK = re.compile(r"outlook\.com|AS\(20\d+\)", re.IGNORECASE)
 _ACCESS_DENIED = re.compile(r"recipient address(?:es)? rejected\W+access denied", re.IGNORECASE)
 
@@ -123,9 +125,16 @@ def _enhanced(enhanced: str, reply: Unwrapped) -> Iterator[Signal]:
         yield Signal(_GENERIC[detail], Weight.GENERIC_CODE, "a code that is used for many things", enhanced, 1)
 
 
-def stage_hint(stage: Stage | None, basic: str) -> Iterator[Signal]:
-    """The stage alone, for a reply without words: a refused RCPT is mostly the recipient."""
-    if stage is Stage.RCPT and basic == "550":
+def stage_hint(stage: Stage | None, basic: str, says_nothing: bool) -> Iterator[Signal]:
+    """What the stage alone suggests: a refusal before the first word is about our address, 550 to RCPT mostly about
+    the recipient. Where the reply has words that are not understood, only the first holds.
+    """
+    if stage is Stage.BANNER and basic.startswith("5"):
+        reason = "refused before anything was said: only our address was known"
+        yield Signal(Cause.REPUTATION_IP, Weight.STAGE, reason, "banner", 1)
+    elif not says_nothing:
+        return
+    elif stage is Stage.RCPT and basic == "550":
         yield Signal(Cause.MAILBOX_UNKNOWN, Weight.STAGE, "550 to RCPT without a reason", "RCPT", 1)
     elif stage is Stage.STARTTLS:
         reason = "it went wrong while encryption was set up"

@@ -76,12 +76,14 @@ SHAPE_RULES: tuple[Rule, ...] = (
         precision=1,
         unless=("mailbox", "dkim", "spf", "dmarc", "attachment", "tls", "line", "sync"),
     ),
+    Rule(Cause.HEADER_OR_FORMAT_PROBLEM, "an address is written wrongly", ("illegal characters",)),
     Rule(Cause.SMTPUTF8_UNSUPPORTED, "letters outside ASCII in an address are not supported", ("utf8",), precision=3),
 )
 
 CONTENT_RULES: tuple[Rule, ...] = (
     Rule(Cause.CONTENT_REJECTED_SPAM, "the message is taken for spam", ("message", "spam"), within=60),
     Rule(Cause.CONTENT_REJECTED_SPAM, "something is taken for spam", ("spam",), precision=1, unless=("our address",)),
+    Rule(Cause.CONTENT_REJECTED_SPAM, "the content has too many points", ("scored",)),
     Rule(Cause.CONTENT_REJECTED_SPAM, "the content is refused", ("content", "forbidden"), within=48),
     Rule(
         Cause.CONTENT_REJECTED_SPAM,

@@ -53,6 +53,9 @@ ADDRESS_RULES: tuple[Rule, ...] = (
         unless=("our domain", "by recipient"),
     ),
     Rule(
+        Cause.BLOCKLISTED_IP, "mail from our address is refused", ("our address", "refused mail"), within=8, precision=1
+    ),
+    Rule(
         Cause.BLOCKLISTED_IP,
         "our address is blocked as such",
         ("our address", "been blocked"),
@@ -75,6 +78,7 @@ PROOF_RULES: tuple[Rule, ...] = (
         precision=5,
         unless=("dns trouble",),
     ),
+    Rule(Cause.DMARC_FAIL, "a policy that the sender's domain publishes", ("sender policy", "fails"), within=24),
     Rule(Cause.SPF_FAIL, "SPF is named as failed", ("spf", "fails"), within=60, precision=3),
     Rule(Cause.SPF_FAIL, "SPF is named", ("spf",), precision=1),
     Rule(Cause.DKIM_FAIL, "DKIM is named as failed", ("dkim", "fails"), within=60, precision=3),
@@ -104,6 +108,12 @@ PROOF_RULES: tuple[Rule, ...] = (
         precision=3,
         unless=("dmarc", "spf"),
     ),
+    Rule(
+        Cause.SENDER_DOMAIN_UNRESOLVABLE,
+        "the sender's address was checked and found dead",
+        ("sender check",),
+        precision=4,
+    ),
     Rule(Cause.SENDER_DOMAIN_UNRESOLVABLE, "a record of ours is called invalid", ("invalid mx",), precision=3),
 )
 
@@ -130,7 +140,8 @@ CONNECTING_RULES: tuple[Rule, ...] = (
         Cause.AUTH_REQUIRED_OR_RELAY_DENIED,
         "that server does not take mail for this domain",
         ("relay", "denied"),
-        within=60,
+        within=32,
         precision=3,
+        unless=("unknown",),
     ),
 )

@@ -110,6 +110,11 @@ _TAGS: tuple[tuple[str, str, Cause], ...] = (
         Cause.BLOCKLISTED_DOMAIN_OR_URL,
     ),
     (r"spamhaus\.org/pbl\b", "Spamhaus' page for end users' addresses", Cause.DYNAMIC_IP_POLICY),
+    (
+        r"https?://[^\s<>]{0,200}/(?:\S{0,40}-)?(?:rbl|dnsbl|blacklist|blocklist|block-?lookup|unblock|delist|ipremoval)\b",
+        "a page about blocked addresses",
+        Cause.BLOCKLISTED_IP,
+    ),
     (r"unresolvable-from-domain", "Yahoo's name for sender domains without DNS", Cause.SENDER_DOMAIN_UNRESOLVABLE),
 )
 _COMPILED = tuple((re.compile(pattern, re.IGNORECASE), owner, cause) for pattern, owner, cause in _TAGS)

@@ -28,6 +28,8 @@ _QUOTE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# One line of a Sendmail transcript: what the other side answered.
+_TRANSCRIPT = re.compile(r"^[ \t>]*<<<[ \t]+(([45]\d\d)[ -].*)$", re.MULTILINE)
 _IN_REPLY_TO = re.compile(r"\(?in reply to (?:the )?([\w ]{2,24}?) command\)?", re.IGNORECASE)
 _AFTER = re.compile(r"after (initial connection|end of data|rcpt to|mail from|ehlo|helo|data|starttls)", re.IGNORECASE)
 _ENHANCED = re.compile(r"(?<![\w.])\(?#?([45]\.\d{1,3}\.\d{1,3})\)?(?!\.\d|\d)")
@@ -63,7 +65,7 @@ class Unwrapped:
 
 def unwrap(reply: str, status: str = "") -> Unwrapped:
     """The innermost words of `reply` and its codes; `status` is a DSN's Status field where the reply has no code."""
-    whole = _BLANKS.sub(" ", reply[:MAX_CHARACTERS]).strip()
+    whole = _BLANKS.sub(" ", _transcript(reply[:MAX_CHARACTERS])).strip()
     inner = whole
     for quote in _QUOTE.finditer(whole):
         rest = whole[quote.end() :]
@@ -79,6 +81,14 @@ def unwrap(reply: str, status: str = "") -> Unwrapped:
         enhanced = (status,)
     words = _without_codes(inner, basic).strip(" '\"`,;:-")
     return Unwrapped(words[:_MAX_WORDS], whole, basic or _basic_of(enhanced), enhanced, stage)
+
+
+def _transcript(reply: str) -> str:
+    """A Sendmail transcript cut to the first refusal; the ones behind it only complain that no recipient was left."""
+    lines = _TRANSCRIPT.findall(reply)
+    if len({code for _, code in lines}) < 2:
+        return reply
+    return " ".join(line for line, code in lines if code == lines[0][1])
 
 
 def _basic_of(enhanced: tuple[str, ...]) -> str:

@@ -24,6 +24,7 @@ _STEMS: dict[str, tuple[str, ...]] = {
         "메일함|계정",
     ),
     "unknown": (
+        r"no (?:mailbox|user|account|recipient|one)\b",
         "unknown|not known|not found|could not be found|couldn't be found|not find|no longer exist|not exist",
         "nonexist",
         "doesn't exist|does not have an? |doesn't have an? |no such|there is no|not a (?:known|valid)|invalid",
@@ -285,17 +286,17 @@ _STEMS: dict[str, tuple[str, ...]] = {
         "accepts no mail|no mail accepted",
     ),
     "domain": (
-        r"domain|host(?:name)?\b|mail exchanger|mx\b|name service|<host>|domane|domaine|dominio|domen|домен",
+        r"domain|host(?:name)?\b|mail exchanger|mx\b|name service|<name>|domane|domaine|dominio|domen|домен",
         "ドメイン|域名|도메인",
     ),
     "not found": (
         "not found|could not find|couldn't find|couldn't be found|unable to find|nonexistent|non-existent",
-        "does(?: not|n't) exist|nxdomain|unknown|no such|not resolve",
+        "(?:does(?: not|n't)|may not) exist|nxdomain|unknown|no such|not resolve",
         "nicht gefunden|existiert nicht|introuvable|inconnu|no existe|non esiste|nao existe|nie istnieje",
         "не существует|не найден|見つかりません|不存在|없는",
     ),
     "dns trouble": (
-        "try again|servfail|server failure|dns (?:resolving |query |lookup |error|timeout|fail)",
+        "not found, try again|servfail|server failure|dns (?:resolving |query |lookup |error|timeout|fail)",
         "lookup (?:failure|error|timed out)|temporary (?:dns|lookup)|resolver (?:error|failure)|mx lookup",
         "unexpected name server|malformed or unexpected",
     ),
@@ -331,9 +332,20 @@ _STEMS: dict[str, tuple[str, ...]] = {
     "deferred": ("permanently deferred|temporarily deferred|deferred due to",),
     "never": ("will not succeed|will be permanently",),
     "been blocked": (
-        "(?:has|have|is|was|are) (?:been )?(?:temporarily )?(?:blocked|banned|blacklisted)",
+        "(?:has|have|is|was|are) (?:been )?(?:temporarily |currently )?(?:blocked|banned|blacklisted)",
         "temporarily (?:blocked|blacklisted)",
     ),
+    "sender policy": ("sender'?s policy|domain'?s policy|policy of the (?:sender|domain)",),
+    "illegal characters": (
+        "illegal char|invalid char|bad address syntax|address syntax|not allowed in (?:an )?address",
+    ),
+    "refused mail": ("mail refused|refus(?:ed|ing) (?:all )?mail|mail rejected|denied access|access denied",),
+    "sender check": (
+        "sender verif|postmaster verification|callback (?:setup|verification)",
+        "verify callout|callout (?:to the )?sender",
+        "cannot verify sender|could not verify sender|sender (?:address )?could not be verified",
+    ),
+    "scored": (r"scored? (?:of )?[\d.]+ ?(?:points|/)|spam score|score too high",),
     "complaints": ("complaint|complained|beschwerden|plaintes|жалоб",),
     "your access": (
         "your access (?:to|was)|access (?:to submit|to this mail system)|not allowed to connect",

@@ -65,4 +65,4 @@ def _host_word(match: re.Match[str]) -> str:
         return " <domain-list> "
     if _POLICY_LIST.search(host):
         return " <policy-list> "
-    return " <address-list> " if _ADDRESS_LIST.search(host) else " <host> "
+    return " <address-list> " if _ADDRESS_LIST.search(host) else " <name> "
