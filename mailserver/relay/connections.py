@@ -53,7 +53,8 @@ class IdleConversations:
         if self._is_closed or not conversation.can_send or self._keep_s <= 0 or self._count >= self._max_idle:
             _end(conversation)
             return
-        idle = _Idle(conversation, is_tls_missing, self._clock.call_later(self._keep_s, lambda: self._expire(route, idle)))
+        timer = self._clock.call_later(self._keep_s, lambda: self._expire(route, idle))
+        idle = _Idle(conversation, is_tls_missing, timer)
         self._idle.setdefault(route, []).append(idle)
         self._count += 1
 
