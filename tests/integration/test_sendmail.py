@@ -24,7 +24,7 @@ OTHER_UID = 65534
 AS_ANOTHER = """
 import os, sys
 import email.header, encodings.idna, mailserver.cli.sendmail_queue, mailserver.cli.sendmail_smtp
-import mailserver.config, mailserver.net.listener_text
+import mailserver.config, mailserver.net.listener_text, encodings.utf_8_sig
 from mailserver.cli.entry import run
 uid, sys.argv = int(sys.argv[1]), sys.argv[2:]
 if os.getuid() == 0:
