@@ -14,7 +14,8 @@ from mailserver.mail import reply as replies
 from mailserver.mail.peer import Peer
 from mailserver.maillog import Sink
 from mailserver.net.admission import GuestList
-from mailserver.net.conversation import Conversation, Timeouts
+from mailserver.net.conversation import Conversation
+from mailserver.net.deadlines import Timeouts
 from mailserver.net.factory import ConversationFactory
 from mailserver.net.listener_text import check_listener
 from mailserver.net.listeners import BoundListener

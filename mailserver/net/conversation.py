@@ -10,8 +10,6 @@ a bounded amount of memory.
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -26,14 +24,13 @@ from zope.interface import implementer
 from mailserver.mail.peer import Peer
 from mailserver.maillog import Disconnected, Sink
 from mailserver.net.coroutines import run
+from mailserver.net.deadlines import RATE_PERIOD_S, Deadlines, Phase, TimedOut, Timeouts
 from mailserver.net.ending import CLOSED_BY_CLIENT, unsent_octets, why_it_ended
 from mailserver.net.tls import ServerTls
 from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
 
 # So much may wait in the machine before reading stops; what the kernel holds comes on top.
 MAX_UNREAD_OCTETS = 64 << 10
-# The floor on the rate of content is looked at once a minute (design section 6, `min_rate`).
-RATE_PERIOD_S = 60.0
 # After we closed, the connection is dropped once the kernel has nothing more to send, which is looked at so often: a
 # client over TLS may never say that it is done. Dropping while octets are on their way would throw them away.
 CLOSE_GRACE_S = 10.0
@@ -42,34 +39,8 @@ CLOSE_GRACE_S = 10.0
 # maildrop, must not make megabytes of answers before it shows that nobody reads them.
 MAX_ROUND_REPLIES = 128
 MAX_ROUND_OCTETS = 64 << 10
-# A handshake is a matter of two round trips; who draws it out has not said a word yet.
-HANDSHAKE_S = 60.0
 
 _log = Logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds, and `min_rate` in octets a second.
-
-    `command_s` is a deadline for a whole command line (a drip of octets does not draw it out), for silence within
-    content, for a TLS handshake (at most `HANDSHAKE_S`), and for a client that does not take our replies.
-    """
-
-    command_s: float
-    content_s: float
-    min_rate: float = 0.0
-
-
-class TimedOut(Enum):
-    """Which deadline passed."""
-
-    COMMAND = "no command came in time"
-    SILENCE = "the content stopped coming"
-    CONTENT = "the content took too long"
-    RATE = "the content came too slowly"
-    HANDSHAKE = "the TLS handshake took too long"
-    WRITE = "the client does not read our replies"
 
 
 class Machine(Protocol):
@@ -138,7 +109,6 @@ class Conversation(TwistedProtocol):
         self.peer = peer
         self._machine = machine
         self._session = session
-        self._timeouts = timeouts
         self._clock = clock
         self._log = log
         self._membership = membership
@@ -166,12 +136,7 @@ class Conversation(TwistedProtocol):
         self._reason = ""
         self._unblocked: list[Deferred[None]] = []
         self._timer: Cancellable | None = None
-        self._phase_began = 0.0
-        self._last_octets_at = 0.0
-        self._wait_began = 0.0
-        self._content_began: float | None = None
-        self._rate_checked_at = 0.0
-        self._rate_octets = 0
+        self._deadlines = Deadlines(timeouts, clock.monotonic())
 
     # --- what each protocol says --------------------------------------------------------------------------------------
 
@@ -206,8 +171,7 @@ class Conversation(TwistedProtocol):
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self._membership.entered(self)
-        self._phase_began = self._last_octets_at = self._clock.monotonic()
-        self._arm(min(self._timeouts.command_s, self._timeouts.content_s, RATE_PERIOD_S))
+        self._arm(self._deadlines.first_look_s)
         if not self._is_shaking_hands:
             self._greet()
             self._pump()
@@ -217,7 +181,7 @@ class Conversation(TwistedProtocol):
         handle = self.transport.getHandle()
         details = TlsDetails(handle.get_protocol_version_name(), handle.get_cipher_name() or "")
         self._is_shaking_hands = False
-        self._phase_began = self._clock.monotonic()
+        self._deadlines.phase_began = self._clock.monotonic()
         self._session.tls_started(details)
         if not self._is_greeted:
             self._is_greeted = True
@@ -229,7 +193,7 @@ class Conversation(TwistedProtocol):
         """Octets came."""
         if self._is_closing or self._is_gone:
             return
-        self._last_octets_at = self._clock.monotonic()
+        self._deadlines.last_octets_at = self._clock.monotonic()
         self._machine.receive(data)
         if self._is_busy or self._is_blocked or self._turn is not None:
             self._unread += len(data)
@@ -269,12 +233,12 @@ class Conversation(TwistedProtocol):
     def pauseProducing(self) -> None:
         """The client does not take what we write as fast as we make it."""
         self._is_blocked = True
-        self._phase_began = self._clock.monotonic()
+        self._deadlines.phase_began = self._clock.monotonic()
 
     def resumeProducing(self) -> None:
         """There is room again."""
         self._is_blocked = False
-        self._phase_began = self._clock.monotonic()
+        self._deadlines.phase_began = self._clock.monotonic()
         self._release_writers()
         self._pump()
 
@@ -339,7 +303,7 @@ class Conversation(TwistedProtocol):
             self._reason = answer.why
         if not self._is_pumping:
             # The client waited for us until now; its own time starts here.
-            self._last_octets_at = self._clock.monotonic()
+            self._deadlines.last_octets_at = self._clock.monotonic()
             self._note_phase()
             self._flush()
             self._do_then()
@@ -349,7 +313,7 @@ class Conversation(TwistedProtocol):
         """Take nothing up until this is done: the disk is slower than the client."""
         self._is_busy = True
         self._pause_reading()
-        self._wait_began = self._clock.monotonic()
+        self._deadlines.wait_began = self._clock.monotonic()
 
         async def wait() -> None:
             await awaitable
@@ -358,12 +322,7 @@ class Conversation(TwistedProtocol):
 
     def _waited(self, _: None) -> None:
         self._is_busy = False
-        self._last_octets_at = self._clock.monotonic()
-        if self._content_began is not None:
-            # The time that the disk took is not the client's.
-            stalled_s = self._last_octets_at - self._wait_began
-            self._content_began += stalled_s
-            self._rate_checked_at += stalled_s
+        self._deadlines.wait_ended(self._clock.monotonic())
         if self._is_shutting_down and not self._is_gone:
             self._do_then()
         self._pump()
@@ -419,7 +378,7 @@ class Conversation(TwistedProtocol):
             return
         self._machine.tls_started()
         self._is_shaking_hands = True
-        self._phase_began = self._clock.monotonic()
+        self._deadlines.phase_began = self._clock.monotonic()
         self.transport.startTLS(self._tls)
 
     # --- valves -------------------------------------------------------------------------------------------------------
@@ -462,7 +421,7 @@ class Conversation(TwistedProtocol):
     @property
     def last_heard_at(self) -> float:
         """When the last octets came, in monotonic seconds."""
-        return self._last_octets_at
+        return self._deadlines.last_octets_at
 
     def shut_down(self) -> None:
         """The server stops: an answer that is being worked out is finished, everything else ends now with 421."""
@@ -500,7 +459,7 @@ class Conversation(TwistedProtocol):
         # TLS has to read the client's last record before it is at its end.
         self._resume_reading()
         self._is_closing = True
-        self._phase_began = self._clock.monotonic()
+        self._deadlines.phase_began = self._clock.monotonic()
         self.transport.unregisterProducer()
         if self._is_shaking_hands:
             self.abort()
@@ -516,26 +475,27 @@ class Conversation(TwistedProtocol):
         self._timer = None if self._is_gone else self._clock.call_later(delay_s, self._look_at_clock)
 
     def _note_phase(self) -> None:
-        """After a round: a new command line is due from now on, or content has begun or ended."""
-        if not self._is_in_content():
-            self._phase_began = self._last_octets_at
-            self._content_began = None
-        elif self._content_began is None:
-            self._content_began = self._rate_checked_at = self._last_octets_at
-            self._rate_octets = 0
+        self._deadlines.round_ended(is_in_content=self._is_in_content())
+
+    def _phase(self) -> Phase:
+        if self._is_shaking_hands:
+            return Phase.HANDSHAKE
+        if self._is_blocked:
+            return Phase.WRITING
+        return Phase.ANSWERING if self._is_busy else Phase.READING
 
     def _look_at_clock(self) -> None:
         """One timer a connection: it looks what is due, ends what is overdue, and sleeps until the next is due."""
         self._timer = None
         now = self._clock.monotonic()
         if self._is_closing:
-            may_wait = now < self._phase_began + self._timeouts.command_s
+            may_wait = now < self._deadlines.phase_began + self._deadlines.timeouts.command_s
             if may_wait and not self._is_shaking_hands and unsent_octets(self.transport):
                 self._arm(CLOSE_GRACE_S)
             else:
                 self.abort()
             return
-        due, why = self._due(now)
+        due, why = self._deadlines.due(now, self._phase(), self._content_octets())
         if now < due:
             self._arm(min(due - now, RATE_PERIOD_S))
             return
@@ -545,25 +505,3 @@ class Conversation(TwistedProtocol):
             return
         self._say_farewell(why)
         self._close()
-
-    def _due(self, now: float) -> tuple[float, TimedOut]:
-        """When the present phase ends, and what it is called then."""
-        limits = self._timeouts
-        if self._is_shaking_hands:
-            return self._phase_began + min(limits.command_s, HANDSHAKE_S), TimedOut.HANDSHAKE
-        if self._is_blocked:
-            return self._phase_began + limits.command_s, TimedOut.WRITE
-        if self._is_busy:
-            return now + limits.command_s, TimedOut.COMMAND
-        if self._content_began is None:
-            return self._phase_began + limits.command_s, TimedOut.COMMAND
-        if now - self._rate_checked_at >= RATE_PERIOD_S:
-            octets = self._content_octets()
-            if octets - self._rate_octets < limits.min_rate * (now - self._rate_checked_at):
-                return now, TimedOut.RATE
-            self._rate_checked_at, self._rate_octets = now, octets
-        return min(
-            (self._last_octets_at + limits.command_s, TimedOut.SILENCE),
-            (self._content_began + limits.content_s, TimedOut.CONTENT),
-            key=lambda one: one[0],
-        )

@@ -1,7 +1,8 @@
 """One POP3 connection: the machine and the session of POP3 on the driver of `conversation`."""
 
 from mailserver.mail.pop3_reply import PieceSource
-from mailserver.net.conversation import Conversation, TimedOut
+from mailserver.net.conversation import Conversation
+from mailserver.net.deadlines import TimedOut
 from mailserver.ports import Answer, Then
 from mailserver.session.pop3_server import Pop3Session
 from mailserver.wire.pop3_events import Pop3Event

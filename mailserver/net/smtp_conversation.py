@@ -4,7 +4,8 @@ from typing import assert_never
 
 from mailserver.mail import reply as replies
 from mailserver.mail.reply import Reply
-from mailserver.net.conversation import Conversation, TimedOut
+from mailserver.net.conversation import Conversation
+from mailserver.net.deadlines import TimedOut
 from mailserver.session.smtp_server import SmtpSession
 from mailserver.wire.smtp_events import Content
 from mailserver.wire.smtp_server import SmtpServer

@@ -21,9 +21,8 @@ from mailserver.net.conversation import (
     MAX_ROUND_REPLIES,
     MAX_UNREAD_OCTETS,
     Conversation,
-    TimedOut,
-    Timeouts,
 )
+from mailserver.net.deadlines import TimedOut, Timeouts
 from mailserver.ports import Answer, Then
 from tests.fakes.clock import FakeClock
 

@@ -4,7 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 
 from mailserver.mail.peer import peer_from
-from mailserver.net.conversation import Timeouts
+from mailserver.net.deadlines import Timeouts
 from mailserver.net.smtp_conversation import SmtpConversation
 from mailserver.session.smtp_profile import SMTP, SmtpSettings
 from mailserver.session.smtp_server import SmtpSession
