@@ -230,6 +230,21 @@ def test_stop_and_start_under_load_deliver_each_once(machine):
     assert len(machine.messages(ALICE)) == 30
 
 
+def test_kill_9_loses_nothing_and_repeats_at_most_the_message_under_way(machine):
+    kills = 3
+    for number in range(90):
+        content = b"Subject: number %03d\r\n\r\nhi\r\n" % number
+        (machine.drop / new_name()).write_bytes(encode_drop(DropHead("", (DropRecipient("alice"),)), content))
+    for kill in range(kills):
+        wait_until(lambda more=kill: len(machine.messages(ALICE)) > 5 + 10 * more, "some messages")
+        machine.kill()
+        machine.start()
+    wait_until(lambda: machine.dropped == [], "the removals")
+    numbers = [header(letter, "subject") for letter in machine.messages(ALICE)]
+    assert len(set(numbers)) == 90
+    assert len(numbers) <= 90 + kills
+
+
 # --- what cannot be delivered -----------------------------------------------------------------------------------------
 
 
