@@ -252,6 +252,27 @@ class Removed(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Held(MailEvent):
+    """These recipients are not tried until somebody releases them. `by` is the operator, or `rule` and which."""
+
+    word: ClassVar[str] = "held"
+    queue_id: str
+    recipients: tuple[str, ...]
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Released(MailEvent):
+    """The operator lets these recipients be tried again."""
+
+    word: ClassVar[str] = "released"
+    queue_id: str
+    recipients: tuple[str, ...]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ordered(MailEvent):
     """The operator changed something about a queued message. `what` is `retry`, `remove`, ...; `by` who it was."""
 

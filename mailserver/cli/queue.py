@@ -22,8 +22,9 @@ from mailserver.mail.address import Mailbox, canonical_domain
 from mailserver.mail.headers import header_end
 from mailserver.mail.ids import is_queue_id
 from mailserver.mail.reply import printable
+from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import Spool, StoredMessage, Unreadable
-from mailserver.store.spool_format import RecipientState
+from mailserver.store.spool_format import HELD, RecipientState
 
 _HEADER_OCTETS = 64 * 1024
 
@@ -57,7 +58,7 @@ class Filter:
         return any(
             self.recipient.lower() in str(recipient.mailbox).lower()
             and self.domain in ("", recipient.mailbox.domain)
-            and self.state in (None, one.state.value)
+            and self.state in (None, one.shown_state)
             for recipient, one in zip(message.envelope.recipients, message.progress, strict=True)
         )
 
@@ -90,7 +91,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--newer", "newer_s", metavar="TIME", callback=_age, help="Not older than this, such as 2h."),
         click.option("--older", "older_s", metavar="TIME", callback=_age, help="At least as old as this, such as 1d."),
         click.option(
-            "--state", type=click.Choice([state.value for state in RecipientState]), help="A recipient's state."
+            "--state", type=click.Choice([*(one.value for one in RecipientState), HELD]), help="A recipient's state."
         ),
         click.option("--domain", metavar="DOMAIN", callback=_domain, help="A recipient is in this domain."),
         click.option("--recipient", metavar="TEXT", default="", help="A recipient's address contains this."),
@@ -188,11 +189,83 @@ def remove(
         context.warn(f"{running} of them {_are(running)} being sent at this moment and may still arrive")
 
 
+@queue.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every message.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; shown with the message.")
+@_filters
+@click.pass_obj
+def hold(
+    context: CliContext, /, ids: tuple[str, ...], everything: bool, reason: str, **filters: str | float | None
+) -> None:
+    """Do not try these messages until they are released.
+
+    With --domain, --recipient or --state only the recipients that fit are held. The time while they are held does not
+    count towards expiry.
+    """
+    chosen = _filter(filters)
+    count, running = queue_changes.hold(context, _chosen(context, ids, everything, chosen), _recipients(chosen), reason)
+    context.say(f"{_messages(count)} held")
+    if running:
+        context.warn(f"{running} of them {_are(running)} being sent at this moment and may still arrive")
+
+
+@queue.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every message.")
+@_filters
+@click.pass_obj
+def release(context: CliContext, /, ids: tuple[str, ...], everything: bool, **filters: str | float | None) -> None:
+    """Let held messages be tried again, now."""
+    chosen = _filter(filters)
+    count = queue_changes.release(context, _chosen(context, ids, everything, chosen), _recipients(chosen))
+    context.say(f"{_messages(count)} released")
+
+
+@queue.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every message.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; the sender reads it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_filters
+@click.pass_obj
+def bounce(
+    context: CliContext,
+    /,
+    ids: tuple[str, ...],
+    everything: bool,
+    reason: str,
+    yes: bool,
+    **filters: str | float | None,
+) -> None:
+    """Give these messages up now; their senders get a report with your reason.
+
+    With --domain, --recipient or --state only the recipients that fit are given up.
+    """
+    chosen = _filter(filters)
+    wanted = _chosen(context, ids, everything, chosen)
+    is_asked = len(wanted) > len(ids) and not yes and sys.stdin.isatty()
+    if is_asked and not click.confirm(f"Bounce {_messages(len(wanted))}?", err=True):
+        context.refuse("nothing was bounced")
+    count, running = queue_changes.bounce(context, wanted, _recipients(chosen), reason)
+    context.say(f"{_messages(count)} bounced")
+    if running:
+        context.warn(
+            f"{running} {_are(running)} being sent at this moment: whom that concerns was left alone. Hold it, or "
+            "bounce it again in a moment"
+        )
+
+
 # --- choosing ---------------------------------------------------------------------------------------------------------
 
 
 def _filter(options: dict[str, str | float | None]) -> Filter:
     return Filter(**options)  # type: ignore[arg-type]  # click gives each option its own type
+
+
+def _recipients(chosen: Filter) -> Choice:
+    """Whom an order concerns within the chosen messages."""
+    return Choice(chosen.domain, chosen.recipient, chosen.state or "")
 
 
 def _found(context: CliContext, chosen: Filter, now: float) -> Iterator[StoredMessage]:

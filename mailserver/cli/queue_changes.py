@@ -7,14 +7,15 @@ from dataclasses import replace
 
 from mailserver.cli.context import CliContext, Refusal
 from mailserver.mail.address import Mailbox
-from mailserver.mail.ids import QueueId
-from mailserver.maillog import MailEvent, Ordered, Removed
+from mailserver.mail.ids import QueueId, QueueIds
+from mailserver.maillog import BouncedEvent, Held, MailEvent, Ordered, Released, Removed
 from mailserver.store.control_socket import ControlFailed, ControlUnavailable, Request, Response, ask
 from mailserver.store.files import Files
 from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_writer import rules_of, write_alone
+from mailserver.store.queue_orders import Choice, given_up, held, released, with_report
 from mailserver.store.spool import Change, Remove, Spool, StoredMessage, Unreadable, WriteState
-from mailserver.store.spool_format import SpoolPaths
+from mailserver.store.spool_format import Progress, RecipientProgress, SpoolPaths
 from mailserver.store.state_lock import StateLock, StateLocked
 
 # Between its lock and its socket a starting server needs a moment; so does a stopping one.
@@ -57,6 +58,52 @@ def remove(context: CliContext, ids: Sequence[str]) -> tuple[int, int]:
     return done.count, int(done.about.get("running", 0))
 
 
+def hold(context: CliContext, ids: Sequence[str], choice: Choice, reason: str) -> tuple[int, int]:
+    """Have these recipients wait until they are released. Raises `Refusal`.
+
+    The number of messages, and of those among them that are being sent just now, for which it counts afterwards.
+    """
+
+    def change(message: StoredMessage, now: float) -> tuple[Progress, list[MailEvent]]:
+        numbers = _places(message, choice, lambda one: one.may_be_tried)
+        progress = _changed(message, numbers, lambda one: held(one, context.operator, reason, now))
+        return progress, [Held(message.queue_id, _addresses(message, numbers), context.operator, reason)]
+
+    return _order(context, "queue-hold", ids, choice, reason, change)
+
+
+def release(context: CliContext, ids: Sequence[str], choice: Choice) -> int:
+    """Let these recipients be tried again, now; the number of messages. Raises `Refusal`."""
+
+    def change(message: StoredMessage, now: float) -> tuple[Progress, list[MailEvent]]:
+        numbers = _places(message, choice, lambda one: one.is_held)
+        progress = _changed(message, numbers, lambda one: released(one, now))
+        return progress, [Released(message.queue_id, _addresses(message, numbers), context.operator)]
+
+    return _order(context, "queue-release", ids, choice, "", change)[0]
+
+
+def bounce(context: CliContext, ids: Sequence[str], choice: Choice, reason: str) -> tuple[int, int]:
+    """Give these recipients up, with a report to the sender. Raises `Refusal`.
+
+    The number of messages, and of those that were left alone because they are being sent just now. Without the server
+    the report is made when it starts.
+    """
+    new_report_id = QueueIds(time.time)
+
+    def change(message: StoredMessage, now: float) -> tuple[Progress, list[MailEvent]]:
+        numbers = _places(message, choice, lambda one: one.is_waiting)
+        progress = _changed(message, numbers, lambda one: given_up(one, reason, now))
+        events: list[MailEvent] = [Ordered(message.queue_id, "bounce", context.operator)]
+        for number, address in zip(numbers, _addresses(message, numbers), strict=True):
+            one = progress[number]
+            reply = "" if one.reply is None else str(one.reply)
+            events.append(BouncedEvent(message.queue_id, address, one.host, one.enhanced, one.reason, reply))
+        return with_report(message.envelope, progress, numbers, new_report_id()), events
+
+    return _order(context, "queue-bounce", ids, choice, reason, change)
+
+
 def running_ids(context: CliContext) -> frozenset[str]:
     """What the server is sending at this moment; empty when there is none, or it does not answer soon."""
     try:
@@ -65,12 +112,57 @@ def running_ids(context: CliContext) -> frozenset[str]:
         return frozenset()
 
 
+# --- an order on some recipients --------------------------------------------------------------------------------------
+
+_Order = Callable[[StoredMessage, float], tuple[Progress, list[MailEvent]]]
+
+
+def _order(
+    context: CliContext, command: str, ids: Sequence[str], choice: Choice, reason: str, change: _Order
+) -> tuple[int, int]:
+    events: list[MailEvent] = []
+
+    def one(message: StoredMessage) -> Change | None:
+        progress, told = change(message, time.time())
+        if progress == message.progress:
+            return None
+        events.extend(told)
+        return WriteState(message.queue_id, progress)
+
+    about = {"recipient": choice.recipient, "state": choice.state, "reason": reason}
+    request = Request(command, domain=choice.domain, about={name: text for name, text in about.items() if text})
+    done = _through_server_or_alone(
+        context, request, ids, lambda spool: _change(context, spool, ids, one), lambda: events
+    )
+    return done.count, int(done.about.get("running", 0))
+
+
+def _places(message: StoredMessage, choice: Choice, wanted: Callable[[RecipientProgress], bool]) -> list[int]:
+    meant = choice.waiting(message.envelope, message.progress)
+    return [number for number in meant if wanted(message.progress[number])]
+
+
+def _changed(
+    message: StoredMessage, numbers: Sequence[int], change: Callable[[RecipientProgress], RecipientProgress]
+) -> Progress:
+    return tuple(change(one) if number in numbers else one for number, one in enumerate(message.progress))
+
+
+def _addresses(message: StoredMessage, numbers: Sequence[int]) -> tuple[str, ...]:
+    return tuple(str(message.envelope.recipients[number].mailbox) for number in numbers)
+
+
 # --- one way or the other ---------------------------------------------------------------------------------------------
 
 
 def _through_server_or_alone(
-    context: CliContext, request: Request, ids: Sequence[str], without_server: Callable[[Spool], int]
+    context: CliContext,
+    request: Request,
+    ids: Sequence[str],
+    without_server: Callable[[Spool], int],
+    events: Callable[[], Sequence[MailEvent]] | None = None,
 ) -> Response:
+    """`events` are what the server would have told, when that is more than that it was ordered."""
     state = context.config.storage.state
     request = replace(request, by=context.operator)
     deadline = time.monotonic() + _PATIENCE_S
@@ -82,7 +174,7 @@ def _through_server_or_alone(
         try:
             with _lock(context, request.command):
                 count = without_server(open_spool(context))
-                _note(context, request, ids)
+                _note(context, _ordered(request, ids) if events is None else events())
                 return Response(count=count)
         except StateLocked as locked:
             if time.monotonic() > deadline:
@@ -97,16 +189,20 @@ def _sum(answers: Iterable[Response]) -> Response:
     return Response(count=sum(one.count for one in answers), about={"running": running})
 
 
-def _note(context: CliContext, request: Request, ids: Sequence[str]) -> None:
-    """What the server would have told its journal."""
-    settings = context.config.journal
-    if not settings.enabled:
-        return
+def _ordered(request: Request, ids: Sequence[str]) -> list[MailEvent]:
     events: list[MailEvent] = []
     for queue_id in ids:
         events.append(Ordered(queue_id, request.command.removeprefix("queue-"), request.by))
         if request.command == "queue-remove":
             events.append(Removed(queue_id, "by the operator"))
+    return events
+
+
+def _note(context: CliContext, events: Sequence[MailEvent]) -> None:
+    """What the server would have told its journal."""
+    settings = context.config.journal
+    if not settings.enabled:
+        return
     path = journal_path(context.config.storage.state)
     write_alone(path, rules_of(settings), events, lambda event: context.warn(event.line()))
 
@@ -156,12 +252,12 @@ def _made_due(message: StoredMessage, domain: Mailbox | None) -> Change | None:
     """A state in which the waiting recipients (of one domain, if named) are due at once."""
     progress = tuple(
         replace(one, next_attempt=0.0)
-        if one.is_waiting and (domain is None or recipient.mailbox.domain == domain.domain)
+        if one.may_be_tried and (domain is None or recipient.mailbox.domain == domain.domain)
         else one
         for recipient, one in zip(message.envelope.recipients, message.progress, strict=True)
     )
     if not any(
-        one.is_waiting and (domain is None or recipient.mailbox.domain == domain.domain)
+        one.may_be_tried and (domain is None or recipient.mailbox.domain == domain.domain)
         for recipient, one in zip(message.envelope.recipients, message.progress, strict=True)
     ):
         return None

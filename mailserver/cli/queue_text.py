@@ -21,13 +21,16 @@ def as_object(message: StoredMessage, *, is_running: bool) -> dict[str, object]:
         "recipients": [
             {
                 "address": str(recipient.mailbox),
-                "state": one.state.value,
+                "state": one.shown_state,
                 "attempts": one.attempts,
-                "next_attempt": round(one.next_attempt, 3) if one.is_waiting and one.next_attempt else None,
+                "next_attempt": round(one.next_attempt, 3) if one.may_be_tried and one.next_attempt else None,
                 "last_attempt": round(one.last_attempt, 3) if one.last_attempt else None,
                 "last_reply": "" if one.reply is None else str(one.reply),
                 "reason": one.reason,
                 "host": one.host,
+                "held_by": one.held_by if one.is_held else "",
+                "held_reason": one.held_reason if one.is_held else "",
+                "held_since": round(one.held_since, 3) if one.is_held else None,
             }
             for recipient, one in zip(message.envelope.recipients, message.progress, strict=True)
         ],
@@ -47,7 +50,7 @@ def rows(message: StoredMessage, now: float, *, is_running: bool) -> Iterator[tu
             size(message.size_octets),
             path_text(message.envelope.reverse_path).strip("<>") or "<>",
             str(recipient.mailbox),
-            "sending" if is_running and one.is_waiting else one.state.value,
+            "sending" if is_running and one.may_be_tried else one.shown_state,
             str(one.attempts),
             _next(one, now),
             _last_words(one)[:_MAX_WORDS],
@@ -70,7 +73,10 @@ def page(message: StoredMessage, now: float, header: str, *, is_running: bool) -
         yield f"Recipient:  <{recipient.mailbox}>"
         if recipient.orcpt is not None and recipient.orcpt.address != str(recipient.mailbox):
             yield f"  written to:   {recipient.orcpt.address}"
-        yield f"  state:        {one.state.value}"
+        yield f"  state:        {one.shown_state}"
+        if one.is_held:
+            why = f": {one.held_reason}" if one.held_reason else ""
+            yield f"  held:         since {moment(one.held_since)} by {one.held_by}{why}"
         yield f"  attempts:     {one.attempts}"
         if one.last_attempt:
             yield f"  last attempt: {moment(one.last_attempt)}{f' at {one.host}' if one.host else ''}"
@@ -78,7 +84,9 @@ def page(message: StoredMessage, now: float, header: str, *, is_running: bool) -
             yield f"  reason:       {one.reason}"
         if one.reply is not None:
             yield f"  it said:      {one.reply}"
-        if one.is_waiting:
+        if one.is_held:
+            yield "  next attempt: none before it is released"
+        elif one.is_waiting:
             yield f"  next attempt: {moment(one.next_attempt) if one.next_attempt > now else 'now'}"
         if one.report:
             yield f"  report:       {one.report}"
@@ -114,10 +122,12 @@ def size(octets: int) -> str:
 
 
 def _next(one: RecipientProgress, now: float) -> str:
-    if not one.is_waiting:
+    if not one.may_be_tried:
         return "-"
     return f"in {span(one.next_attempt - now)}" if one.next_attempt > now else "now"
 
 
 def _last_words(one: RecipientProgress) -> str:
+    if one.is_held:
+        return printable(f"held by {one.held_by}" + (f": {one.held_reason}" if one.held_reason else ""))
     return printable(str(one.reply) if one.reply is not None else one.reason)

@@ -9,6 +9,21 @@ from mailserver.mail.envelope import path_text
 from mailserver.mail.ids import QueueId
 from mailserver.mail.peer import Peer
 
+# The source of what the server itself puts into the queue.
+OUR_OWN = "our own report"
+
+
+def source_text(peer: str, login: str, protocol: str) -> str:
+    """How a message came, for the queue's file and `queue show`: `[192.0.2.1:4711] alice@example.org ESMTPSA`."""
+    return f"[{peer}] {login} {protocol}" if login else f"[{peer}] {protocol}"
+
+
+def login_of(source: str) -> str:
+    """The login in what `source_text` made; empty for none. A login may hold blanks, the words around it never do."""
+    if not source.startswith("["):
+        return ""
+    return source.partition("] ")[2].rpartition(" ")[0]
+
 
 def local_trace(reverse_path: Mailbox | None, mailbox: Mailbox) -> bytes:
     """Return-Path and Delivered-To with CRLF line ends; Delivered-To is how a loop through a forwarder is seen."""

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
+from mailserver.mail.trace import OUR_OWN
 from mailserver.ports import (
     Acceptance,
     Blocking,
@@ -46,7 +47,7 @@ _ROOM_FIGURE_AGE_S = 1.0
 _MIN_FREE_INODES = 1000
 
 # Told of every spool file the moment it is durable: queue id, envelope, time of arrival.
-OnSpooled = Callable[[QueueId, Envelope, float], None]
+OnSpooled = Callable[[QueueId, Envelope, float, str], None]
 
 _log = Logger()
 
@@ -154,9 +155,9 @@ class GroupCommitter:
         recipients = spool_recipients(acceptance, result)
         if recipients:
             envelope = acceptance.envelope.with_recipients(recipients)
-            self._on_spooled(acceptance.queue_id, envelope, acceptance.received_at)
+            self._on_spooled(acceptance.queue_id, envelope, acceptance.received_at, acceptance.source)
         for report in (*acceptance.reports, *([result.report] if result.report is not None else [])):
-            self._on_spooled(report.queue_id, report.envelope, acceptance.received_at)
+            self._on_spooled(report.queue_id, report.envelope, acceptance.received_at, OUR_OWN)
 
     # --- in the worker thread -----------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Ordered, Sink, nowhere
+from mailserver.relay.orders import Done
 from mailserver.relay.runner import RelayRunner
 from mailserver.store.control_socket import (
     MAX_LINE_OCTETS,
@@ -26,6 +27,7 @@ from mailserver.store.control_socket import (
     encode_response,
     socket_path,
 )
+from mailserver.store.queue_orders import Choice
 
 Command = Callable[[Request], Awaitable[Response]]
 Commands = Mapping[str, Command]
@@ -57,7 +59,34 @@ def queue_commands(runner: RelayRunner, log: Sink = nowhere) -> dict[str, Comman
         del request
         return Response(ids=tuple(runner.running_ids()), about={"is_loading": runner.is_loading})
 
-    return {"queue-retry": retry, "queue-remove": remove, "queue-running": running}
+    def answer(done: Done) -> Response:
+        return Response(count=done.count, about={"running": done.running})
+
+    def choice(request: Request) -> Choice:
+        return Choice(request.domain, request.about.get("recipient", ""), request.about.get("state", ""))
+
+    def ids_of(request: Request) -> list[QueueId]:
+        return [QueueId(one) for one in request.ids]
+
+    async def hold(request: Request) -> Response:
+        reason = request.about.get("reason", "")
+        return answer(await runner.hold(ids_of(request), choice(request), request.by, reason))
+
+    async def release(request: Request) -> Response:
+        return answer(await runner.release(ids_of(request), choice(request), request.by))
+
+    async def bounce(request: Request) -> Response:
+        reason = request.about.get("reason", "")
+        return answer(await runner.bounce(ids_of(request), choice(request), request.by, reason))
+
+    return {
+        "queue-retry": retry,
+        "queue-remove": remove,
+        "queue-running": running,
+        "queue-hold": hold,
+        "queue-release": release,
+        "queue-bounce": bounce,
+    }
 
 
 class ControlProtocol(Protocol):

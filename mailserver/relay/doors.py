@@ -6,6 +6,7 @@ from random import Random
 
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Sink
+from mailserver.policy.holding import HoldRule
 from mailserver.ports import Blocking, Clock, FindDestination, MailboxWriter, Transmitter
 from mailserver.relay.bounce import Reporter
 from mailserver.relay.schedule import Schedule
@@ -39,3 +40,4 @@ class RelaySettings:
     reporter: Reporter
     max_per_destination: int = 10
     max_total: int = 200
+    hold_rules: tuple[HoldRule, ...] = ()

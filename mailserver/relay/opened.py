@@ -4,6 +4,8 @@ There is at most one for a message, shared by all its jobs that run; it goes whe
 memory is for what is being sent and not for what waits.
 """
 
+from twisted.internet.defer import Deferred
+
 from mailserver.mail.ids import QueueId
 from mailserver.ports import Blocking, Lane
 from mailserver.store.spool import Spool, StoredMessage, Unreadable
@@ -58,6 +60,11 @@ class OpenMessages:
                     opened.message = item
                     opened.progress = list(item.progress)
         return opened, trouble
+
+    def keep_until(self, queue_id: QueueId, written: "Deferred[None]") -> None:
+        """Whoever opens it before `written` fires must see what is being written, and not what is on disk still."""
+        self._opened[queue_id].users += 1
+        written.addCallback(lambda _: self.close(queue_id))
 
     def close(self, queue_id: QueueId) -> None:
         """The job is over."""

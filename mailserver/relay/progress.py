@@ -11,6 +11,7 @@ from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.schedule import Schedule
+from mailserver.store.queue_orders import counted_age
 from mailserver.store.spool_format import RecipientProgress, RecipientState, bounded_reply
 
 # RFC 3463 3.5: delivery time expired. A persistent transient failure, hence 4.
@@ -61,9 +62,10 @@ def _deferred(after: RecipientProgress, outcome: Deferred, schedule: Schedule, m
         stage=outcome.stage,
         first_deferred=after.first_deferred or moment.now,
     )
-    if schedule.is_expired(moment.age_s):
+    age_s = counted_age(after, moment.age_s, moment.now)
+    if schedule.is_expired(age_s) and not after.is_held:
         return replace(after, state=RecipientState.EXPIRED, enhanced=EXPIRED_STATUS)
-    delay = schedule.delay(after.attempts, moment.age_s, moment.spread)
+    delay = schedule.delay(after.attempts, age_s, moment.spread)
     return replace(after, next_attempt=moment.now + delay)
 
 
@@ -95,9 +97,9 @@ def success_report(recipient: Recipient, progress: RecipientProgress) -> Recipie
 
 
 def is_delay_notice_due(recipient: Recipient, progress: RecipientProgress, schedule: Schedule, age_s: float) -> bool:
-    """Whether the sender is to be told now that this recipient takes longer; once."""
+    """Whether the sender is to be told now that this recipient takes longer; once. `age_s` is the one that counts."""
     return (
-        progress.is_waiting
+        progress.may_be_tried
         and progress.attempts > 0
         and not progress.is_delay_told
         and recipient.wants(Notify.DELAY)

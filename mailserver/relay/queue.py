@@ -9,7 +9,7 @@ All times here are on the monotonic clock, so that setting the clock neither bou
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
 
 from mailserver.mail.envelope import Envelope
@@ -72,9 +72,16 @@ class Queue:
         if queue_id in self._entries or queue_id in (self._finished_while_loading or ()):
             return False
         wanted = {
-            number: (one.attempts, due(one.next_attempt)) for number, one in enumerate(progress) if one.is_waiting
+            number: (one.attempts, due(one.next_attempt)) for number, one in enumerate(progress) if one.may_be_tried
         }
         self._index(Entry(queue_id, born), envelope, wanted)
+        return True
+
+    def entered(self, queue_id: QueueId, born: float) -> bool:
+        """A message for which nothing is to be tried before `replan`; False when it is known or finished."""
+        if queue_id in self._entries or queue_id in (self._finished_while_loading or ()):
+            return False
+        self._entries[queue_id] = Entry(queue_id, born)
         return True
 
     def _index(self, entry: Entry, envelope: Envelope, wanted: dict[int, tuple[int, float]]) -> None:
@@ -153,6 +160,28 @@ class Queue:
             self._push(other)
         self._wake()
 
+    def replan(self, queue_id: QueueId, envelope: Envelope, attempts: Mapping[int, int], now: float) -> None:
+        """The operator changed who is to be tried: those in `attempts` (place -> attempts so far) and nobody else.
+
+        Who had a time keeps it, others are due now. A job that runs is left alone; `reschedule` follows it.
+        """
+        entry = self._entries.get(queue_id)
+        if entry is None or entry.is_removed:
+            return
+        running = tuple(job for job in entry.jobs if job.state is Job.RUNNING)
+        taken = {number for job in running for number in job.recipients}
+        times: dict[int, float] = {}
+        for job in entry.jobs:
+            if job.state is not Job.RUNNING:
+                times.update(dict.fromkeys(job.recipients, job.due))
+                job.state = Job.DONE
+        wanted = {number: (tries, times.get(number, now)) for number, tries in attempts.items() if number not in taken}
+        fresh = tuple(self._jobs(entry, envelope, wanted))
+        entry.jobs = running + fresh
+        for job in fresh:
+            self._push(job)
+        self._wake()
+
     def put_back(self, job: Job, due: float) -> None:
         """The attempt could not be made (our own disk): the same job again, later, unless it was withdrawn."""
         if job.entry.is_removed:
@@ -201,6 +230,12 @@ class Queue:
         """Whether an attempt is under way."""
         entry = self._entries.get(queue_id)
         return entry is not None and any(job.state is Job.RUNNING for job in entry.jobs)
+
+    def running_recipients(self, queue_id: QueueId) -> set[int]:
+        """The places of the recipients for whom an attempt is under way."""
+        entry = self._entries.get(queue_id)
+        jobs = () if entry is None else entry.jobs
+        return {number for job in jobs if job.state is Job.RUNNING for number in job.recipients}
 
     def bring_forward(self, ids: Iterable[QueueId], now: float, lane: str = "") -> int:
         """Make waiting jobs of these messages due now (of this lane only, if named); how many messages that were.

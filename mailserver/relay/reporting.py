@@ -24,6 +24,7 @@ from mailserver.relay.progress import (
     success_report,
     why_no_report,
 )
+from mailserver.store.queue_orders import counted_age
 from mailserver.store.spool import StoredMessage
 from mailserver.store.spool_format import RecipientProgress
 
@@ -99,10 +100,11 @@ class Reporting:
         """Recipients whose delay is to be told now; marked in memory, so that it is told once even after a crash."""
         if message.envelope.reverse_path is None:
             return []
+        schedule, now = self._settings.schedule, self._doors.clock.now()
         due = [
             number
             for number, one in enumerate(opened.progress)
-            if is_delay_notice_due(message.envelope.recipients[number], one, self._settings.schedule, age_s)
+            if is_delay_notice_due(message.envelope.recipients[number], one, schedule, counted_age(one, age_s, now))
         ]
         for number in due:
             opened.progress[number] = replace(opened.progress[number], is_delay_told=True)
@@ -110,11 +112,15 @@ class Reporting:
 
     async def send_delays(self, opened: Opened, message: StoredMessage, numbers: list[int], age_s: float) -> None:
         """One notice for these recipients, once their marks are on disk."""
-        expires_at = self._doors.clock.now() + max(0.0, self._settings.schedule.expire_after - age_s)
+        now, expire_after = self._doors.clock.now(), self._settings.schedule.expire_after
         reports = tuple(
-            delay_report(message.envelope.recipients[number], opened.progress[number], expires_at)
+            delay_report(
+                message.envelope.recipients[number],
+                one,
+                now + max(0.0, expire_after - counted_age(one, age_s, now)),
+            )
             for number in numbers
-            if opened.progress[number].is_waiting
+            if (one := opened.progress[number]).may_be_tried
         )
         await self._make(self._doors.new_queue_id(), message, reports, age_s)
 

@@ -15,6 +15,7 @@ from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Delivered, Outcome
+from mailserver.mail.trace import OUR_OWN
 from mailserver.maillog import BouncedEvent, DeferredEvent, Filed, QueueFileDamaged, Removed, Sent, Trouble
 from mailserver.ports import Cancellable, Overloaded, Report
 from mailserver.relay.delivery import Delivery
@@ -23,10 +24,12 @@ from mailserver.relay.lanes import Entry, Job
 from mailserver.relay.ledger import Ledger
 from mailserver.relay.loading import Loader
 from mailserver.relay.opened import Opened, OpenMessages
+from mailserver.relay.orders import Done, Orders
 from mailserver.relay.progress import Moment, after_attempt, is_destination_trouble
 from mailserver.relay.queue import Queue, lane_key
 from mailserver.relay.reporting import Reporting
 from mailserver.relay.schedule import age_when_taken_up
+from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import StoredMessage, Unreadable
 from mailserver.store.spool_format import Progress, RecipientState
 
@@ -55,6 +58,7 @@ class RelayRunner:
         self._open = OpenMessages(doors.spool, doors.blocking)
         self._delivery = Delivery(doors, self._ledger, self._announce)
         self._reporting = Reporting(doors, settings, self._ledger, self._announce)
+        self._orders = Orders(doors, settings.hold_rules, self._ledger, self._queue, self._open, self._finish_ordered)
         self._loader = Loader(doors, self._take_up, self._tell_unreadable)
         self._loaded: list[Deferred[None]] = []
         self._timer: Cancellable | None = None
@@ -102,6 +106,8 @@ class RelayRunner:
         now, monotonic = self._doors.clock.now(), self._doors.clock.monotonic()
         born = monotonic - age_when_taken_up(message.received_at, now)
         schedule = self._settings.schedule
+        if not message.has_state and self._orders.is_held_on_entry(message.envelope, message.source):
+            return self._enter(message.queue_id, message.source, born)
         is_new = self._queue.loaded(
             message.queue_id,
             message.envelope,
@@ -141,10 +147,23 @@ class RelayRunner:
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    def added(self, queue_id: QueueId, envelope: Envelope, received_at: float) -> None:
-        """A message file was just made durable: it is due now. In the reactor thread; returns at once."""
+    def added(self, queue_id: QueueId, envelope: Envelope, received_at: float, source: str = "") -> None:
+        """A message file was just made durable: it is due now, unless a rule holds it. `source` tells how it came.
+
+        In the reactor thread; returns at once.
+        """
         del received_at  # it is new: its age is counted from now, whatever the wall clock says
-        self._queue.added(queue_id, envelope, self._doors.clock.monotonic())
+        if self._orders.is_held_on_entry(envelope, source):
+            self._enter(queue_id, source, self._doors.clock.monotonic())
+        else:
+            self._queue.added(queue_id, envelope, self._doors.clock.monotonic())
+
+    def _enter(self, queue_id: QueueId, source: str, born: float) -> bool:
+        """A message that a rule takes: nobody is tried before it is written down who is held."""
+        is_new = self._queue.entered(queue_id, born)
+        if is_new:
+            self._run(self._orders.hold_on_entry(queue_id, source))
+        return is_new
 
     async def spool(self, report: Report) -> None:
         """The `Spooler` door: durable when it answers, and it is tried at once."""
@@ -152,7 +171,7 @@ class RelayRunner:
         self._announce(report)
 
     def _announce(self, report: Report) -> None:
-        self._queue.added(report.queue_id, report.envelope, self._doors.clock.monotonic())
+        self.added(report.queue_id, report.envelope, 0.0, OUR_OWN)
 
     # --- the timer ----------------------------------------------------------------------------------------------------
 
@@ -210,7 +229,7 @@ class RelayRunner:
             if opened is None or opened.message is None:
                 return
             is_wanted = not job.entry.is_removed
-            numbers = [number for number in job.recipients if is_wanted and opened.progress[number].is_waiting]
+            numbers = [number for number in job.recipients if is_wanted and opened.progress[number].may_be_tried]
             slow = self._doors.clock.call_later(_SLOW_S, lambda: self._park(job))
             try:
                 outcomes = await self._delivery.attempt(opened.message, numbers)
@@ -276,13 +295,15 @@ class RelayRunner:
             # every place in the queue, and with them the deliveries that free the disk.
             if delayed or any(not opened.progress[number].is_waiting for number in outcomes):
                 await written
+            else:
+                self._open.keep_until(message.queue_id, written)
         self._tell(message, opened.snapshot, outcomes, moment)
         if delayed and not job.entry.is_removed:
             await self._reporting.send_delays(opened, message, delayed, age_s)
         wanted = {
             number: (one.attempts, monotonic + (one.next_attempt - moment.now))
             for number in job.recipients
-            if (one := opened.progress[number]).is_waiting
+            if (one := opened.progress[number]).may_be_tried
         }
         await self._finish(opened, message, age_s, is_recovery=False)
         self._queue.reschedule(job, message.envelope, wanted)
@@ -306,6 +327,9 @@ class RelayRunner:
         finally:
             self._open.close(queue_id)
         return True
+
+    async def _finish_ordered(self, opened: Opened, message: StoredMessage, age_s: float) -> None:
+        await self._finish(opened, message, age_s, is_recovery=False)
 
     async def _finish(self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool) -> None:
         """Reports that are owed; then the removal, if nothing is left to do.
@@ -374,6 +398,21 @@ class RelayRunner:
         """As `retry`, for every message that is on disk, also while they are still being read."""
         await self._until_loaded()
         return self.retry(ids, domain)
+
+    async def hold(self, ids: Iterable[QueueId], choice: Choice, by: str, reason: str) -> Done:
+        """Try these recipients no more until they are released; on disk when it answers."""
+        await self._until_loaded()
+        return await self._orders.hold(ids, choice, by, reason)
+
+    async def release(self, ids: Iterable[QueueId], choice: Choice, by: str) -> Done:
+        """Let these recipients be tried again, now; on disk when it answers."""
+        await self._until_loaded()
+        return await self._orders.release(ids, choice, by)
+
+    async def bounce(self, ids: Iterable[QueueId], choice: Choice, by: str, reason: str) -> Done:
+        """Give these recipients up, with a report to the sender; on disk when it answers."""
+        await self._until_loaded()
+        return await self._orders.bounce(ids, choice, by, reason)
 
     async def remove(self, ids: Iterable[QueueId]) -> int:
         """Take these messages out without a bounce; durable when it answers, but for one that is being tried just now.

@@ -20,7 +20,7 @@ from mailserver.mail.headers import count_fields, fields_named, first_value, hea
 from mailserver.mail.ids import QueueId
 from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
-from mailserver.mail.trace import local_trace, protocol_name, received_field, received_from_user
+from mailserver.mail.trace import local_trace, protocol_name, received_field, received_from_user, source_text
 from mailserver.policy.routing import Here, Route
 from mailserver.ports import (
     Acceptance,
@@ -279,5 +279,4 @@ def _received(transaction: Transaction, queue_id: QueueId, now: float) -> bytes:
 def _source(transaction: Transaction) -> str:
     """For `queue show`: how the message came."""
     arrival = transaction.arrival
-    login = f" {arrival.login}" if arrival.login else ""
-    return f"[{arrival.peer}]{login} {arrival.protocol(transaction.envelope)}"
+    return source_text(str(arrival.peer), arrival.login, arrival.protocol(transaction.envelope))

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QueueId
+from mailserver.mail.trace import OUR_OWN
 from mailserver.ports import Acceptance, Filed, LocalCopy, Report, StorageFull, StorageTrouble
 from mailserver.store.files import Files, storage_error
 from mailserver.store.large import LargeContent, Place
@@ -180,7 +181,9 @@ class CommitWriter:
     def _spool_file(
         self, queue_id: QueueId, envelope: Envelope, acceptance: Acceptance, received: bytes, content: Content
     ) -> _File:
-        head = encode_head(queue_id, acceptance.received_at, envelope, acceptance.source)
+        # A report that goes with it is none of the client's making.
+        source = acceptance.source if queue_id == acceptance.queue_id else OUR_OWN
+        head = encode_head(queue_id, acceptance.received_at, envelope, source)
         temporary = str(self._spool.temporary(queue_id))
         final = str(self._spool.message(queue_id))
         file = _File(temporary, final, os.path.dirname(final), self._files.create(temporary))

@@ -33,6 +33,7 @@ class Request:
 
     `ids` are queue ids; `all` stands for every message; `domain` narrows a retry to one domain's recipients. `by` is
     who asks, for the journal: whoever gets into the socket is the owner of the state folder or root, and is believed.
+    `about` holds what else a command takes, text by name.
     """
 
     command: str
@@ -40,6 +41,7 @@ class Request:
     all: bool = False
     domain: str = ""
     by: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +68,23 @@ def socket_path(state: Path) -> Path:
 
 def encode_request(request: Request) -> bytes:
     """A line."""
-    return json.dumps(asdict(request)).encode("ascii") + b"\n"
+    return json.dumps({**asdict(request), "about": dict(request.about)}).encode("ascii") + b"\n"
 
 
 def decode_request(line: bytes) -> Request:
     """Strict: raises `ValueError` with a text that may be told to the caller."""
     about = _object(line)
-    if not {"command", "ids", "all", "domain", "by"}.issuperset(about):
+    if not {"command", "ids", "all", "domain", "by", "about"}.issuperset(about):
         raise ValueError("the request has unknown parts")
     ids, command, domain, is_all = about.get("ids", []), about.get("command"), about.get("domain", ""), about.get("all")
-    by = about.get("by", "")
+    by, rest = about.get("by", ""), about.get("about", {})
     if not isinstance(command, str) or not isinstance(domain, str) or not isinstance(is_all, bool | None):
         raise ValueError("the request has parts of the wrong kind")
-    if not isinstance(by, str):
+    if not isinstance(by, str) or not isinstance(rest, dict) or not all(isinstance(one, str) for one in rest.values()):
         raise ValueError("the request has parts of the wrong kind")
     if not isinstance(ids, list) or len(ids) > MAX_IDS or not all(isinstance(one, str) for one in ids):
         raise ValueError(f"ids is a list of at most {MAX_IDS} texts")
-    return Request(command, tuple(ids), bool(is_all), domain, by)
+    return Request(command, tuple(ids), bool(is_all), domain, by, rest)
 
 
 def encode_response(response: Response) -> bytes:

@@ -17,7 +17,9 @@ What a crash (or a power cut) can leave, who cleans it up, and the test that sho
 8. A state file not in the format: `load` moves the state to `damaged/` and tells. All recipients wait, which may repeat
    a delivery and loses none.
 9. A message or state in a newer format: another release was here. Left in place, told, not sent.
-10. Delivered at the next hop, state not written: nobody can know, so it is sent again (at least once).
+10. A rule of the configuration holds a recipient, and the hold is not written yet: there is no state file, so the
+   rules are asked again at start, before anybody is tried. (A hold by the operator is on disk when it is answered.)
+11. Delivered at the next hop, state not written: nobody can know, so it is sent again (at least once).
 
 A removal takes the message file first and syncs the folder before the state goes, so that a state with delivered marks
 never disappears before its message.
@@ -27,11 +29,12 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId, is_queue_id
+from mailserver.mail.trace import OUR_OWN
 from mailserver.ports import Report, StorageFull, StorageTrouble, StoredContent
 from mailserver.store.files import Files, storage_error
 from mailserver.store.spool_format import (
@@ -62,6 +65,8 @@ class StoredMessage:
     source: str
     content: StoredContent
     progress: Progress
+    # Whether anything was written about it since it came.
+    has_state: bool = False
 
     @property
     def size_octets(self) -> int:
@@ -231,9 +236,7 @@ class Spool:
         finally:
             os.close(descriptor)
         progress = decode_state(octets, message.queue_id, len(message.progress))
-        return StoredMessage(
-            message.queue_id, message.received_at, message.envelope, message.source, message.content, progress
-        )
+        return replace(message, progress=progress, has_state=True)
 
     def _damaged(self, name: str, path: Path, reason: str, may_set_aside: bool) -> Unreadable:
         """Move a damaged file away, never onto another."""
@@ -284,7 +287,7 @@ class Spool:
             else:
                 report = change.report
                 temporary, final = self.paths.temporary(report.queue_id), self.paths.message(report.queue_id)
-                head = encode_head(report.queue_id, change.received_at, report.envelope, "our own report")
+                head = encode_head(report.queue_id, change.received_at, report.envelope, OUR_OWN)
                 pieces = (head, report.content)
             written = _Written(str(temporary), str(final), str(final.parent), self._create(str(temporary)))
         except OSError as trouble:

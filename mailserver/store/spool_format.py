@@ -19,7 +19,9 @@ text (the attack is a line break hidden in xtext, hazards section 2); the first 
     {"version": 1, "id": "1KQ...", "recipients": [{"state": "waiting", "attempts": 2, "next_attempt": ..., ...}, ...]}
 
 with one element for each recipient line of the message file, in its order. A key that is missing has its default; a key
-that this version does not know is damage, because a writer that adds one raises the version.
+that its version does not know is damage, because a writer that adds one raises the version. Version 2 knows `held_by`,
+`held_reason`, `held_since` and `held_s` besides; a state that needs none of them is still written as version 1, so that
+an older release goes on with it. `docs/queue-format.md` describes both files for people.
 
 A higher version than ours is `NewerFormat`, never touched; anything else that cannot be read is `Damaged`.
 """
@@ -46,7 +48,7 @@ from mailserver.store.spool_json import (
 )
 
 FORMAT_VERSION = 1
-STATE_VERSION = 1
+STATE_VERSION = 2
 MAX_HEAD_OCTETS = 16 * 1024 * 1024
 MAX_STATE_OCTETS = 32 * 1024 * 1024
 # What we keep of another server's words: enough for every honest reply, little enough for a hostile one.
@@ -262,6 +264,10 @@ def _mailbox(text: str) -> Mailbox:
 # --- state file -------------------------------------------------------------------------------------------------------
 
 
+# What lists show for a recipient that waits until it is released.
+HELD = "held"
+
+
 class RecipientState(Enum):
     """Where one recipient stands. All but WAITING are final."""
 
@@ -278,6 +284,9 @@ class RecipientProgress:
     `reason` is our own sentence about the last attempt; `reply` the other side's words, bounded. `report` is the queue
     id of the DSN that is due about this recipient's end, set together with the final state, and `is_reported` tells
     that this DSN is on disk (or that none is due); so a crash in between makes up for it, once.
+
+    `held_by` not empty: the operator or a rule holds it, since `held_since` and for `held_reason`. `held_s` are the
+    seconds it was held before; they count neither for expiry nor for the delay notice.
     """
 
     state: RecipientState = RecipientState.WAITING
@@ -293,11 +302,30 @@ class RecipientProgress:
     host: str = ""
     report: str = ""
     is_reported: bool = False
+    held_by: str = ""
+    held_reason: str = ""
+    held_since: float = 0.0
+    held_s: float = 0.0
 
     @property
     def is_waiting(self) -> bool:
         """Whether there is still something to deliver."""
         return self.state is RecipientState.WAITING
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits until somebody releases it."""
+        return self.is_waiting and bool(self.held_by)
+
+    @property
+    def may_be_tried(self) -> bool:
+        """Whether it waits for its next attempt."""
+        return self.is_waiting and not self.held_by
+
+    @property
+    def shown_state(self) -> str:
+        """The word for it in lists: that of `state`, or `held`."""
+        return HELD if self.is_held else self.state.value
 
     @property
     def is_done(self) -> bool:
@@ -306,16 +334,18 @@ class RecipientProgress:
 
 
 _DEFAULTS = RecipientProgress()
-_KEYS = frozenset(RecipientProgress.__slots__)
+_KEYS_OF_2 = frozenset(("held_by", "held_reason", "held_since", "held_s"))
+# The keys of each version of the state file.
+_KEYS = {1: frozenset(RecipientProgress.__slots__) - _KEYS_OF_2, 2: frozenset(RecipientProgress.__slots__)}
 
 Progress = tuple[RecipientProgress, ...]
 
 
 def encode_state(queue_id: QueueId, progress: Progress) -> bytes:
-    """A whole state file."""
-    return json.dumps(
-        {"version": STATE_VERSION, "id": queue_id, "recipients": [_encoded(one) for one in progress]}
-    ).encode("ascii")
+    """A whole state file, in the oldest version that can say it."""
+    recipients = [_encoded(one) for one in progress]
+    version = 1 if all(_KEYS_OF_2.isdisjoint(one) for one in recipients) else 2
+    return json.dumps({"version": version, "id": queue_id, "recipients": recipients}).encode("ascii")
 
 
 def decode_state(octets: bytes, queue_id: QueueId, recipients: int) -> Progress:
@@ -336,7 +366,7 @@ def decode_state(octets: bytes, queue_id: QueueId, recipients: int) -> Progress:
     items = about.get("recipients")
     if not isinstance(items, list) or len(items) != recipients:
         raise Damaged("the state is about another number of recipients")
-    return tuple(_progress(item) for item in items)
+    return tuple(_progress(item, _KEYS[version]) for item in items)
 
 
 def bounded_reply(reply: Reply | None) -> Reply | None:
@@ -368,8 +398,8 @@ def _encoded(one: RecipientProgress) -> dict[str, object]:
     return out
 
 
-def _progress(item: object) -> RecipientProgress:
-    if not isinstance(item, dict) or not _KEYS.issuperset(item):
+def _progress(item: object, keys: frozenset[str]) -> RecipientProgress:
+    if not isinstance(item, dict) or not keys.issuperset(item):
         raise Damaged("a recipient's state has unknown parts")
     try:
         return RecipientProgress(
@@ -386,6 +416,10 @@ def _progress(item: object) -> RecipientProgress:
             host=read_text(item, "host", ""),
             report=read_text(item, "report", ""),
             is_reported=read_flag(item, "is_reported"),
+            held_by=read_text(item, "held_by", ""),
+            held_reason=read_text(item, "held_reason", ""),
+            held_since=read_time(item, "held_since", 0.0),
+            held_s=read_time(item, "held_s", 0.0),
         )
     except ValueError as fault:
         raise Damaged(f"a recipient's state holds an unknown word ({type(fault).__name__})") from fault

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
+from mailserver.cli.context import CliContext
 from mailserver.cli.main import main
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QueueIds
@@ -92,6 +93,9 @@ def test_list_has_the_fixed_form(desk):
         "last_reply": "450 4.7.1 greylisted come back",
         "reason": "the server asked us to come back",
         "host": "mx.example.net",
+        "held_by": "",
+        "held_reason": "",
+        "held_since": None,
     }
     assert found[1]["sender"] == ""
 
@@ -237,3 +241,76 @@ def test_what_the_operator_does_without_a_server_is_in_the_journal(desk, monkeyp
         [first, *_] = reader.of_message(desk.old)
     assert told == [("ordered", "retry"), ("ordered", "remove"), ("removed", "by the operator")]
     assert first.text("by").endswith(" (sudo by eva)")
+
+
+# --- hold, release, bounce --------------------------------------------------------------------------------------------
+
+
+def test_hold_is_shown_with_who_and_why_and_release_ends_it(desk, monkeypatch):
+    monkeypatch.setattr(CliContext, "operator", "eva")
+    assert desk("hold", desk.old, "--reason", "asked alice") == "1 message held\n"
+    (found,) = json.loads(desk("list", "--state", "held", "--json"))
+    first = found["recipients"][0]
+    assert (first["state"], first["held_by"], first["held_reason"], first["next_attempt"]) == (
+        "held",
+        "eva",
+        "asked alice",
+        None,
+    )
+    assert first["held_since"] == pytest.approx(time.time(), abs=5)
+    page = desk("show", desk.old)
+    assert " by eva: asked alice" in page
+    assert "none before it is released" in page
+    assert "held by eva: asked alice" in desk("list", "--state", "held")
+    assert desk("hold", desk.old) == "0 messages held\n"
+    assert desk("retry", desk.old) == "0 messages will be tried now\n"
+    assert desk("release", "--all") == "1 message released\n"
+    assert desk("list", "--state", "held") == ""
+    assert json.loads(desk("list", "--sender", "alice", "--json"))[0]["recipients"][0]["attempts"] == 3
+
+
+def test_bounce_without_a_server_leaves_the_report_to_the_next_start(desk):
+    assert desk("bounce", "--recipient", "bob@example.net", "--reason", "sent by mistake", "--yes") == (
+        "1 message bounced\n"
+    )
+    one, other = desk.spool.read(desk.old).progress
+    assert (one.state, other.state) == (RecipientState.BOUNCED, RecipientState.DELIVERED)
+    assert one.reason.endswith("stopped the delivery: sent by mistake")
+    assert one.report
+    assert not one.is_reported
+    assert desk("bounce", desk.old) == "0 messages bounced\n"
+
+
+@pytest.mark.parametrize("word", ["hold", "release", "bounce"])
+def test_an_order_names_what_it_is_about_in_one_way(desk, word):
+    assert "one of the three" in desk(word, code=2)
+    assert "one of the three" in desk(word, desk.old, "--all", code=2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_with_a_server_orders_go_through_its_socket(desk, monkeypatch):
+    monkeypatch.setattr(CliContext, "operator", "eva")
+    asked = []
+
+    async def answer(request):
+        asked.append(request)
+        return Response(count=1, about={"running": 1})
+
+    commands = {f"queue-{word}": answer for word in ("hold", "release", "bounce")}
+    server = ControlServer(reactor, desk.state, commands)
+    with StateLock(desk.state, "server"):
+        server.start()
+        try:
+            text = await deferToThread(desk, "hold", "--domain", "example.net", "--reason", "why")
+            assert text == "1 message held\nwarning: 1 of them is being sent at this moment and may still arrive\n"
+            assert await deferToThread(desk, "release", desk.old) == "1 message released\n"
+            text = await deferToThread(desk, "bounce", "--recipient", "bob", "--reason", "why")
+            assert "left alone" in text
+        finally:
+            await server.stop()
+    assert [(one.command, one.by, one.domain, dict(one.about)) for one in asked] == [
+        ("queue-hold", "eva", "example.net", {"reason": "why"}),
+        ("queue-release", "eva", "", {}),
+        ("queue-bounce", "eva", "", {"recipient": "bob", "reason": "why"}),
+    ]
+    assert not desk.spool.read(desk.old).progress[0].is_held

@@ -83,7 +83,7 @@ class MemoryMailboxes:
 class Office:
     """Everything around a `RelayRunner`; `restart` drops what is in memory, as a kill would."""
 
-    def __init__(self, state, *, schedule=USUAL, files=None, answer=lambda route, recipient: OK, limit=10, total=200):
+    def __init__(self, state, *, schedule=USUAL, files=None, answer=lambda route, recipient: OK, limit=10, total=200, rules=()):
         self.clock = FakeClock()
         self.files = files or Files()
         self.spool = Spool(SpoolPaths(state), self.files)
@@ -96,7 +96,7 @@ class Office:
         self.failures = []
         self.local = {}
         self._settings = RelaySettings(
-            schedule, Reporter("mail.example.org", box("postmaster@example.org")), limit, total
+            schedule, Reporter("mail.example.org", box("postmaster@example.org")), limit, total, tuple(rules)
         )
         self.restart(is_first=True)
 
@@ -131,7 +131,7 @@ class Office:
             return LocalMailboxes((mailbox,)) if known else NoDestination("there is no such mailbox", "5.1.1")
         return MxRoute(mailbox.domain)
 
-    def put(self, *recipients, sender="alice@example.org", content=CONTENT, tell=True, **about):
+    def put(self, *recipients, sender="alice@example.org", content=CONTENT, tell=True, source="", **about):
         """A message that the committer has just made durable; its id."""
         queue_id = self.ids()
         envelope = Envelope(
@@ -141,7 +141,7 @@ class Office:
         )
         assert self.spool.apply([AddReport(Report(queue_id, envelope, content), self.clock.now())]) == [None]
         if tell:
-            self.runner.added(queue_id, envelope, self.clock.now())
+            self.runner.added(queue_id, envelope, self.clock.now(), source)
         return queue_id
 
     def settle(self):

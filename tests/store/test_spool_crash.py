@@ -6,6 +6,7 @@ The runner is driven over a disk that stops at a chosen step, as a kill would; t
 import pytest
 
 from mailserver.mail.ids import QueueId
+from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.store.files import Files
 from mailserver.store.spool import Remove, WriteState
 from mailserver.store.spool_format import RecipientProgress, RecipientState
@@ -126,7 +127,7 @@ def test_row_9_a_newer_format_is_left_and_told_and_not_sent(tmp_path):
     first, second = office.put("a@example.net", tell=False), office.put("a@example.net", tell=False)
     path = office.spool.paths.message(first)
     path.write_bytes(path.read_bytes().replace(b"mailserver-queue 1", b"mailserver-queue 2"))
-    office.spool.paths.state(second).write_bytes(b'{"version": 2}')
+    office.spool.paths.state(second).write_bytes(b'{"version": 3}')
     office.restart()
     assert office.words() == ["trouble", "trouble"]
     assert office.transmitter.sent == []
@@ -134,7 +135,7 @@ def test_row_9_a_newer_format_is_left_and_told_and_not_sent(tmp_path):
     assert office.spool.paths.state(second).exists()
 
 
-def test_row_10_delivered_but_not_written_down_is_sent_again(tmp_path):
+def test_row_11_delivered_but_not_written_down_is_sent_again(tmp_path):
     office = Office(tmp_path, files=DyingFiles())
     office.put("a@example.net")
     office.files.die_at(1)
@@ -218,3 +219,11 @@ def test_removal_leaves_no_state_before_its_message(tmp_path):
     with pytest.raises(Killed):
         office.spool.apply([Remove(queue_id)])
     assert office.spool.paths.state(queue_id).exists()
+
+
+def test_row_10_a_hold_by_a_rule_that_was_not_written_is_made_up_for_before_anybody_is_tried(tmp_path):
+    office = Office(tmp_path, rules=[HoldRule("hold[0]", recipient=Pattern("a@example.net"))])
+    queue_id = office.put("a@example.net", tell=False)
+    office.restart()
+    assert office.transmitter.sent == []
+    assert office.spool.read(queue_id).progress[0].is_held

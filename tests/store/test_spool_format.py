@@ -137,9 +137,26 @@ def test_the_table_above_begins_with_a_right_one():
 def test_a_newer_format_is_refused_with_a_text_that_says_what_to_do():
     with pytest.raises(NewerFormat, match=r"format 2.*up to format 1.*start the release that wrote it"):
         decode_head(b"mailserver-queue 2\nwhatever comes then")
-    state = json.dumps({"version": 2, "recipients": "another shape", "held": True}).encode()
-    with pytest.raises(NewerFormat):
+    state = json.dumps({"version": 3, "recipients": "another shape", "held": True}).encode()
+    with pytest.raises(NewerFormat, match=r"format 3.*up to format 2"):
         decode_state(state, ID, 1)
+
+
+def test_version_1_of_a_state_is_read_and_written_where_it_suffices():
+    state = {"version": 1, "id": ID, "recipients": [{"state": "waiting", "attempts": 2, "next_attempt": 5.0}]}
+    (one,) = decode_state(json.dumps(state).encode(), ID, 1)
+    assert (one.attempts, one.is_held, one.may_be_tried, one.held_s) == (2, False, True, 0.0)
+    assert json.loads(encode_state(ID, (one,))) == state
+
+
+def test_a_held_recipient_needs_version_2():
+    one = RecipientProgress(held_by="eva", held_reason="asked the sender", held_since=7.5, held_s=3.0)
+    octets = encode_state(ID, (one,))
+    assert json.loads(octets)["version"] == 2
+    assert decode_state(octets, ID, 1) == (one,)
+    assert (one.is_held, one.may_be_tried, one.shown_state) == (True, False, "held")
+    with pytest.raises(Damaged, match="unknown parts"):
+        decode_state(octets.replace(b'"version": 2', b'"version": 1'), ID, 1)
 
 
 @pytest.mark.parametrize(
