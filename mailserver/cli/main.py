@@ -22,6 +22,7 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "alias": ("mailserver.cli.alias", "alias"),
     "route": ("mailserver.cli.route", "route"),
     "queue": ("mailserver.cli.queue", "queue"),
+    "why": ("mailserver.cli.why", "why"),
     "sendmail": ("mailserver.cli.sendmail_command", "sendmail"),
     "explain": ("mailserver.cli.explain", "explain"),
 }
@@ -97,6 +98,7 @@ def main(context: click.Context, config_option: Path | None) -> None:
       mailserver account add alice@example.org    a mailbox with a password
       mailserver route sales@example.org          where does mail for this address go?
       mailserver queue list                       what waits to be sent, and why?
+      mailserver why alice@example.org            where is that message?
       mailserver explain - < bounce.eml           what does this bounce mean?
     """
     context.obj = CliContext(config_option)

@@ -59,7 +59,7 @@ class Journal:
         for number, (row, texts) in enumerate(facts, self._next):
             events.append((number, *row))
             mentions += [(text, number) for text in texts]
-        self._transact(((_INSERT_EVENTS, json.dumps(events)), (_INSERT_MENTIONS, json.dumps(mentions))))
+        self._transact(((_INSERT_EVENTS, _encode(events)), (_INSERT_MENTIONS, _encode(mentions))))
         self._next += len(events)
 
     def prune(self, older_than: float, max_octets: int) -> bool:
@@ -121,6 +121,10 @@ class Journal:
             except sqlite3.Error as second:
                 raise named(second) from error
             raise named(error) from error
+
+
+# Letters as they are, so that the file can be read with SQLite's own tools.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def _identity(path: Path) -> tuple[tuple[int, int], ...]:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from email.errors import HeaderParseError
 from email.header import decode_header
+from math import isfinite
 
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.ids import is_queue_id
@@ -67,7 +68,7 @@ class Facts:
                 for text in _texts(name, value):
                     if key := key_of(text):
                         mentions[key] = None
-        queue_id = getattr(event, "queue_id", "")
+        queue_id = _text(getattr(event, "queue_id", ""))
         if not queue_id and not mentions:
             return None
         if not queue_id and isinstance(event, _ATTEMPTS):
@@ -184,6 +185,8 @@ def _bounded(value: object) -> object:
         return _text(value) if value else None
     if isinstance(value, tuple):
         return [_text(str(item)) for item in value[:MAX_ITEMS]] or None
+    if isinstance(value, float):
+        return value if isfinite(value) else None
     if isinstance(value, bytes):
         return _text(decoded(value)) if value else None
     return value

@@ -111,7 +111,7 @@ class JournalReader:
 
     def mentioning(self, mention: str, since: float = 0.0) -> Iterator[Entry]:
         """What is found under this mention (see `journal_facts`), newest first; read as it is asked for."""
-        without = "" if mention.startswith("f:") else f" AND word NOT IN {_BY_FILE}"
+        without = f" AND word NOT IN {_BY_FILE}" if mention.startswith("a:") else ""
         query = (
             f"SELECT {_COLUMNS} FROM mention JOIN event ON number = event "
             f"WHERE text = ? AND time >= ?{without} ORDER BY event DESC"

@@ -179,6 +179,10 @@ class JournalWriter:
             except (JournalUnavailable, JournalDamaged):
                 self._put_back(batch)
                 raise
+            except Exception:
+                # What nobody foresaw is not tried again, or it would stand in the way for ever.
+                self._lost += len(batch)
+                raise
         return not self._is_off
 
     def _write(self, batch: list[tuple[float, MailEvent]]) -> None:

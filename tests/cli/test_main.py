@@ -23,14 +23,14 @@ def test_help_tells_a_new_user_where_to_begin():
         assert result.exit_code == (0 if words else 2)
         assert "twistd mailserver" in output
         assert "mailserver account add alice@example.org" in output
-        for name in ("check-config", "account", "alias", "route", "queue", "explain"):
+        for name in ("check-config", "account", "alias", "route", "queue", "why", "explain"):
             assert f"\n  {name} " in output
         # No summary is cut off.
         assert "..." not in output.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(
-    "words", [["account"], ["alias"], ["queue"], ["route"], ["check-config"], ["explain"], ["account", "add"]]
+    "words", [["account"], ["alias"], ["queue"], ["route"], ["check-config"], ["why"], ["explain"], ["account", "add"]]
 )
 def test_every_command_has_help_without_a_configuration(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -60,7 +60,7 @@ def test_a_message_is_found_by_everybody_it_concerns(path):
     assert found(path, address_key("alice@example.org")) == [(ID, "filed"), (ID, "accepted")]
     assert found(path, address_key("sales@example.org")) == [(ID, "filed")]
     assert found(path, message_id_key("1@outside.example")) == [(ID, "accepted")]
-    assert found(path, peer_key("192.0.2.7")) == [(ID, "accepted")]
+    assert found(path, peer_key("192.0.2.7")) == [("", "fetched"), (ID, "accepted")]
     assert found(path, file_key("1.M2P3Q4.h")) == [("", "fetched"), (ID, "filed")]
     assert found(path, address_key("alice@example.org"), since=1000.5) == []
     assert found(path, "a:alice") == []
