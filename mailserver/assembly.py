@@ -4,6 +4,7 @@ Made in `MailServer.startService`: after twistd's fork and as the final user, be
 threads do not survive a fork.
 """
 
+from collections.abc import Iterator
 from random import SystemRandom
 from typing import Any
 
@@ -30,6 +31,7 @@ from mailserver.net.listener_text import check_listener
 from mailserver.net.resolver import CachingResolver
 from mailserver.net.services import Poll, Starter
 from mailserver.pickup import Pickup
+from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.ports import Acceptance, Blocking, Clock, Conversation, NextHop, Report, Stream
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
@@ -217,7 +219,10 @@ class Assembly:
             tell_failure=_tell_failure,
         )
         schedule = Schedule(relay.retry, relay.expire_after, relay.delay_notice_after)
-        return RelayRunner(doors, RelaySettings(schedule, self.reporter, relay.max_per_destination))
+        settings = RelaySettings(
+            schedule, self.reporter, relay.max_per_destination, hold_rules=tuple(_hold_rules(self._config))
+        )
+        return RelayRunner(doors, settings)
 
     # --- start and stop -----------------------------------------------------------------------------------------------
 
@@ -242,6 +247,15 @@ class Assembly:
         self.runner.start()
         loading = Deferred.fromCoroutine(self.runner.load())
         loading.addErrback(lambda failure: _log.failure("reading the queue broke", failure=failure))
+
+
+def _hold_rules(config: Config) -> Iterator[HoldRule]:
+    def pattern(text: str) -> Pattern | None:
+        return Pattern(text) if text else None
+
+    for index, table in enumerate(config.hold):
+        patterns = (pattern(table.sender), pattern(table.recipient), pattern(table.login))
+        yield HoldRule(f"hold[{index}]", *patterns, table.reason)
 
 
 def _tell_failure(what: str, error: BaseException) -> None:

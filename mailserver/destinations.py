@@ -26,15 +26,17 @@ class Destinations:
         self._fixed = {domain: FixedRoute(at.host, at.port) for domain, at in config.relay.routes.items()}
         self._directory = directory
         self._smarthost = smarthost
+        self._smarthost_domains = frozenset(config.relay.smarthost_domains)
+        self._smarthost_after = config.relay.smarthost_after
 
-    def __call__(self, mailbox: Mailbox) -> Destination:
-        """From memory, at once."""
+    def __call__(self, mailbox: Mailbox, attempts: int = 0) -> Destination:
+        """From memory, at once. `attempts` are those that were made without success."""
         found = find_mailbox(mailbox, self._directory)
         match found:
             case Here(mailboxes, outside, _):
                 return LocalMailboxes(mailboxes, outside)
             case Elsewhere():
-                return self._outside(mailbox)
+                return self._outside(mailbox, attempts)
             case UnknownMailbox():
                 return NoDestination("the mailbox does not exist any more", "5.1.1")
             case DisabledMailbox():
@@ -46,8 +48,14 @@ class Destinations:
             case _:
                 assert_never(found)
 
-    def _outside(self, mailbox: Mailbox) -> Destination:
-        return self._fixed.get(mailbox.domain) or self._smarthost or MxRoute(mailbox.domain)
+    def _outside(self, mailbox: Mailbox, attempts: int) -> Destination:
+        fixed = self._fixed.get(mailbox.domain)
+        if fixed is not None:
+            return fixed
+        is_meant = not self._smarthost_domains or mailbox.domain in self._smarthost_domains
+        if self._smarthost is not None and is_meant and attempts >= self._smarthost_after:
+            return self._smarthost
+        return MxRoute(mailbox.domain)
 
 
 def smarthost_route(config: Config) -> SmarthostRoute | None:

@@ -533,5 +533,10 @@ class NoDestination:
 
 
 Destination = Route | LocalMailboxes | NoDestination
-# Where a queued recipient goes now; asked before every attempt, from memory, so that a change of routes counts at once.
-FindDestination = Callable[[Mailbox], Destination]
+
+
+class FindDestination(Protocol):
+    """Where a queued recipient goes now; asked before every attempt, from memory, so that new routes count at once."""
+
+    def __call__(self, mailbox: Mailbox, attempts: int = 0) -> Destination:
+        """`attempts` are those that were made without success."""

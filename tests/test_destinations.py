@@ -43,6 +43,25 @@ def test_where_mail_goes(tmp_path, address, expected):
 
 
 @pytest.mark.parametrize(
+    ("keys", "address", "attempts", "is_smarthost"),
+    [
+        ("", "x@far.example", 0, True),
+        ('smarthost_domains = ["far.example"]', "x@far.example", 0, True),
+        ('smarthost_domains = ["far.example"]', "x@near.example", 9, False),
+        ('smarthost_domains = ["far.example"]', "x@sub.far.example", 0, False),
+        ("smarthost_after = 2", "x@far.example", 1, False),
+        ("smarthost_after = 2", "x@far.example", 2, True),
+        ('smarthost_after = 2\nsmarthost_domains = ["far.example"]', "x@near.example", 2, False),
+    ],
+)
+def test_which_mail_the_smarthost_gets(tmp_path, keys, address, attempts, is_smarthost):
+    config = config_with(tmp_path, f'smarthost = "smtp.isp.example:587"\n{keys}\n')
+    found = Destinations(config, DIRECTORY, smarthost_route(config))(box(address), attempts)
+    assert isinstance(found, SmarthostRoute) is is_smarthost
+    assert is_smarthost or found == MxRoute(box(address).domain)
+
+
+@pytest.mark.parametrize(
     ("address", "enhanced"),
     [("gone@example.org", "5.1.1"), ("dangling@example.org", "5.1.1"), ("circle@example.org", "5.4.6")],
 )

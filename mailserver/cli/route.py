@@ -77,15 +77,32 @@ def next_hop(config: Config, mailbox: Mailbox) -> str:
     fixed = config.relay.routes.get(mailbox.domain)
     if fixed is not None:
         return f"{fixed}, the fixed route of relay.routes"
-    smarthost = config.relay.smarthost
-    if smarthost is not None:
-        security = {
-            SmarthostTls.STARTTLS: "with STARTTLS",
-            SmarthostTls.TLS: "with TLS",
-            SmarthostTls.NONE: "without TLS",
-        }[config.relay.smarthost_tls]
-        login = f", logged in as {config.relay.smarthost_username}" if config.relay.smarthost_username else ""
-        return f"the smarthost {smarthost}, {security}{login}"
+    if config.relay.smarthost is not None and _is_for_smarthost(config, mailbox):
+        after = config.relay.smarthost_after
+        if not after:
+            return _smarthost(config)
+        failed = "the first attempt without success" if after == 1 else f"{after} attempts without success"
+        return f"{_direct(config, mailbox)}; after {failed} (relay.smarthost_after) {_smarthost(config)}"
+    if config.relay.smarthost is not None:
+        return f"{_direct(config, mailbox)}; the smarthost is not for this domain (relay.smarthost_domains)"
+    return _direct(config, mailbox)
+
+
+def _is_for_smarthost(config: Config, mailbox: Mailbox) -> bool:
+    return not config.relay.smarthost_domains or mailbox.domain in config.relay.smarthost_domains
+
+
+def _smarthost(config: Config) -> str:
+    security = {
+        SmarthostTls.STARTTLS: "with STARTTLS",
+        SmarthostTls.TLS: "with TLS",
+        SmarthostTls.NONE: "without TLS",
+    }[config.relay.smarthost_tls]
+    login = f", logged in as {config.relay.smarthost_username}" if config.relay.smarthost_username else ""
+    return f"the smarthost {config.relay.smarthost}, {security}{login}"
+
+
+def _direct(config: Config, mailbox: Mailbox) -> str:
     if mailbox.domain.startswith("["):
         return f"the address {mailbox.domain} itself"
     port = "" if config.relay.port == 25 else f", port {config.relay.port}"

@@ -58,6 +58,12 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
             if getattr(config.relay, key):
                 value = shown(str(getattr(config.relay, key)))
                 warnings.append(f"relay.{key}: {value}: without relay.smarthost this has no effect")
+        if config.relay.smarthost_domains:
+            value = shown(list(config.relay.smarthost_domains))
+            warnings.append(f"relay.smarthost_domains: {value}: without relay.smarthost this has no effect")
+        if config.relay.smarthost_after:
+            value = str(config.relay.smarthost_after)
+            warnings.append(f"relay.smarthost_after: {value}: without relay.smarthost this has no effect")
     return warnings
 
 
@@ -131,6 +137,13 @@ def _accounts_elsewhere(config: Config) -> Iterator[str]:
         if domain in config.domains:
             yield (
                 f'relay.routes."{domain}": {shown(str(target))}: must be a domain of somebody else; '
+                "the mail of one in domains is kept here"
+            )
+
+    for index, domain in enumerate(config.relay.smarthost_domains):
+        if domain in config.domains:
+            yield (
+                f"relay.smarthost_domains[{index}]: {shown(domain)}: must be a domain of somebody else; "
                 "the mail of one in domains is kept here"
             )
 

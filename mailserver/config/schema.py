@@ -14,6 +14,8 @@ from typing import Annotated
 from attrs import Factory, frozen
 
 from mailserver.config import values
+from mailserver.config.hold import Hold as Hold
+from mailserver.config.hold import tables as hold_tables
 from mailserver.config.values import HostPort, choice, duration, list_of, only, size, whole_number
 from mailserver.mail.address import Mailbox
 from mailserver.mail.peer import IpNetwork
@@ -137,6 +139,8 @@ class Relay:
     smarthost_ca_file: OptionalPath = None
     smarthost_username: Annotated[str, values.plain_text] = ""
     smarthost_password_file: OptionalPath = None
+    smarthost_domains: Annotated[tuple[str, ...], list_of(values.domain, "domains", '["example.net"]')] = ()
+    smarthost_after: Annotated[int, whole_number(minimum=0, maximum=1000)] = 0
     source_address: Annotated[IPv4Address | None, values.optional_ipv4] = None
     source_address6: Annotated[IPv6Address | None, values.optional_ipv6] = None
     helo: Annotated[str, values.optional_host_name] = ""
@@ -152,6 +156,9 @@ class Relay:
     max_per_destination: Annotated[int, whole_number()] = 10
     connect_timeout: Seconds = 30.0
     command_timeout: Seconds = 300.0  # for each answer of the other server; twice that after the content
+    suppress_after: Annotated[int, whole_number(minimum=0, maximum=100)] = 3  # 0: off
+    suppress_for: Seconds = 30 * 86400.0
+    transcripts: Flag = False
 
 
 @frozen
@@ -207,6 +214,7 @@ class Config:
     submission: Submission = Submission()
     auth: Auth = Auth()
     relay: Relay = Relay()
+    hold: Annotated[tuple[Hold, ...], hold_tables] = ()
     dns: Dns = Dns()
     pop3: Pop3 = Pop3()
     journal: Journal = Journal()

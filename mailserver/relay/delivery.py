@@ -4,7 +4,7 @@ Whatever happens here, the answer is an outcome; trouble that nobody named is `D
 (promise 3).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import OriginalRecipient, Recipient
@@ -38,15 +38,15 @@ class Delivery:
         self._ledger = ledger
         self._announce = announce
 
-    async def attempt(self, message: StoredMessage, numbers: Iterable[int]) -> dict[int, Outcome]:
-        """Try these recipients (places in the envelope): one outcome for each. Never raises."""
+    async def attempt(self, message: StoredMessage, attempts: Mapping[int, int]) -> dict[int, Outcome]:
+        """Try these recipients (place in the envelope -> attempts so far): one outcome for each. Never raises."""
         outcomes: dict[int, Outcome] = {}
         groups: dict[Destination, list[int]] = {}
         try:
-            for number in numbers:
+            for number, tries in attempts.items():
                 outcomes[number] = Deferred(_UNEXPECTED, Stage.LOCAL)
                 mailbox = message.envelope.recipients[number].mailbox
-                groups.setdefault(self._doors.find_destination(mailbox), []).append(number)
+                groups.setdefault(self._doors.find_destination(mailbox, tries), []).append(number)
             for destination, together in groups.items():
                 outcomes.update(await self._to(destination, message, together))
         except Exception as error:  # noqa: BLE001

@@ -95,7 +95,7 @@ class Queue:
         """One job for each destination, and within it for recipients whose times lie far apart."""
         groups: dict[str, list[int]] = {}
         for number in wanted:
-            key = lane_key(self._find_destination(envelope.recipients[number].mailbox))
+            key = lane_key(self._find_destination(envelope.recipients[number].mailbox, wanted[number][0]))
             groups.setdefault(key, []).append(number)
         for key, numbers in groups.items():
             numbers.sort(key=lambda number: wanted[number][1])
@@ -237,8 +237,8 @@ class Queue:
         jobs = () if entry is None else entry.jobs
         return {number for job in jobs if job.state is Job.RUNNING for number in job.recipients}
 
-    def bring_forward(self, ids: Iterable[QueueId], now: float, lane: str = "") -> int:
-        """Make waiting jobs of these messages due now (of this lane only, if named); how many messages that were.
+    def bring_forward(self, ids: Iterable[QueueId], now: float, lanes: frozenset[str] = frozenset()) -> int:
+        """Make waiting jobs of these messages due now (of these lanes only, if named); how many messages that were.
 
         The lane's window is opened too: who asks for a retry believes that the destination is back.
         """
@@ -247,7 +247,7 @@ class Queue:
             entry = self._entries.get(queue_id)
             if entry is None or entry.is_removed:
                 continue
-            jobs = [job for job in entry.jobs if not lane or job.lane.key == lane]
+            jobs = [job for job in entry.jobs if not lanes or job.lane.key in lanes]
             for job in jobs:
                 job.lane.expect()
                 if job.state is Job.WAITING:

@@ -40,6 +40,8 @@ _BUSY_RETRY_S = 5.0
 _SLOW_S = 10.0
 # A timer never sleeps longer than this, whatever it was told.
 _LONGEST_SLEEP_S = 3600.0
+# More than any number of attempts that a route could depend on.
+_MANY_ATTEMPTS = 1_000_000
 
 
 class RelayRunner:
@@ -232,7 +234,9 @@ class RelayRunner:
             numbers = [number for number in job.recipients if is_wanted and opened.progress[number].may_be_tried]
             slow = self._doors.clock.call_later(_SLOW_S, lambda: self._park(job))
             try:
-                outcomes = await self._delivery.attempt(opened.message, numbers)
+                outcomes = await self._delivery.attempt(
+                    opened.message, {n: opened.progress[n].attempts for n in numbers}
+                )
             finally:
                 slow.cancel()
             if outcomes and all(is_destination_trouble(outcome) for outcome in outcomes.values()):
@@ -390,9 +394,13 @@ class RelayRunner:
 
     def retry(self, ids: Iterable[QueueId] | None = None, domain: str = "") -> int:
         """Make these messages due now (all for None), of one domain's recipients if named; how many it concerns."""
-        lane = lane_key(self._doors.find_destination(Mailbox("postmaster", domain))) if domain else ""
+        lanes: frozenset[str] = frozenset()
+        if domain:
+            # How often each was tried decides whether it goes directly or through the smarthost.
+            someone = Mailbox("postmaster", domain)
+            lanes = frozenset(lane_key(self._doors.find_destination(someone, n)) for n in (0, _MANY_ATTEMPTS))
         chosen = self._queue.ids() if ids is None else ids
-        return self._queue.bring_forward(chosen, self._doors.clock.monotonic(), lane)
+        return self._queue.bring_forward(chosen, self._doors.clock.monotonic(), lanes)
 
     async def retry_when_loaded(self, ids: Iterable[QueueId] | None = None, domain: str = "") -> int:
         """As `retry`, for every message that is on disk, also while they are still being read."""

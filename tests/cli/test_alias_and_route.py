@@ -154,6 +154,18 @@ def test_route_that_is_refused_has_exit_status_1(people, address, last_line):
         ("port = 2525\n", "x@far.example", "the mail servers that DNS names for far.example (MX), port 2525"),
         ('smarthost = "smtp.isp.example:587"\n', "x@far.example", "the smarthost smtp.isp.example:587, with STARTTLS"),
         (
+            'smarthost = "smtp.isp.example:587"\nsmarthost_domains = ["near.example"]\n',
+            "x@far.example",
+            "the mail servers that DNS names for far.example (MX); the smarthost is not for this domain "
+            "(relay.smarthost_domains)",
+        ),
+        (
+            'smarthost = "smtp.isp.example:587"\nsmarthost_after = 3\n',
+            "x@far.example",
+            "the mail servers that DNS names for far.example (MX); after 3 attempts without success "
+            "(relay.smarthost_after) the smarthost smtp.isp.example:587, with STARTTLS",
+        ),
+        (
             'smarthost = "smtp.isp.example:465"\nsmarthost_tls = "tls"\nsmarthost_username = "me"\n'
             'smarthost_password_file = "/dev/null"\n',
             "x@far.example",

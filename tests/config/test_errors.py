@@ -21,6 +21,51 @@ BELOW_THE_TOP = [
         ['smtp.max_recipients: "100": must be a whole number from 1 to 10000000, without quotes'],
     ),
     (
+        '[hold]\nsender = "@example.net"',
+        [
+            'hold: { sender = "@example.net" }: must be a list of tables: begin each with a line [[hold]], in two pairs of brackets'
+        ],
+    ),
+    (
+        '[[hold]]\nsender = "@example.net"\n[[hold]]\nsender = "example.net"\nrecipent = "bob@example.net"\nreason = 5',
+        [
+            'hold[1].sender: "example.net": must be an address such as "alice@example.org", or a whole domain such as "@example.org" (did you mean "@example.net"?)',
+            'hold[1].recipent: "bob@example.net": there is no such key (did you mean recipient?)',
+            "hold[1].reason: 5: must be text in quotes",
+        ],
+    ),
+    (
+        '[[hold]]\nreason = "all of it"',
+        ['hold[0]: { reason = "all of it" }: must name at least one of sender, recipient and login'],
+    ),
+    (
+        '[[hold]]\nlogin = "bob"',
+        [
+            'hold[0].login: "bob": must be an address such as "alice@example.org", or a whole domain such as "@example.org"'
+        ],
+    ),
+    (
+        '[relay]\nsmarthost = "smtp.isp.example:587"\nsmarthost_domains = ["example.org", "example..net"]\nsmarthost_after = -1',
+        [
+            'relay.smarthost_domains[1]: "example..net": must be a domain such as "example.org"',
+            "relay.smarthost_after: -1: must be a whole number from 0 to 1000",
+        ],
+    ),
+    (
+        '[relay]\nsmarthost = "smtp.isp.example:587"\nsmarthost_domains = ["example.net", "example.org"]',
+        [
+            'relay.smarthost_domains[1]: "example.org": must be a domain of somebody else; the mail of one in domains is kept here'
+        ],
+    ),
+    (
+        '[relay]\nsuppress_after = true\nsuppress_for = "0s"\ntranscripts = "yes"',
+        [
+            "relay.suppress_after: true: must be a whole number from 0 to 100",
+            'relay.suppress_for: "0s": must be more than 0',
+            'relay.transcripts: "yes": must be true or false, without quotes',
+        ],
+    ),
+    (
         "[smtp]\nmax_recipients = 0",
         ["smtp.max_recipients: 0: must be a whole number from 1 to 10000000"],
     ),

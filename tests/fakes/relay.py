@@ -123,7 +123,7 @@ class Office:
             start(self.runner.load())
             self.settle()
 
-    def find_destination(self, mailbox):
+    def find_destination(self, mailbox, attempts=0):
         if str(mailbox) in self.local:
             return self.local[str(mailbox)]
         if mailbox.domain == "example.org":

@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred as Promise
 
 from mailserver.mail.envelope import Notify, Recipient
+from mailserver.mail.route import SmarthostRoute
 from mailserver.mail.trace import source_text
 from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.ports import Overloaded
@@ -316,3 +317,22 @@ def test_a_kill_at_any_step_keeps_every_order_that_was_answered(tmp_path):
                     assert one.held_s or one.attempts or office.spool.read(queue_id).has_state, where
             assert len(office.mailboxes.filed) <= 2, where
             assert office.words("damaged", "trouble") == [], where
+
+
+# --- routes that change with attempts ---------------------------------------------------------------------------------
+
+
+def test_after_so_many_attempts_another_way_is_taken(tmp_path):
+    office = Office(tmp_path, answer=lambda route, recipient: OK if str(route) == "isp.example:587" else LATER)
+    usual = office.find_destination
+    way_out = SmarthostRoute("isp.example", 587)
+    office.find_destination = lambda mailbox, attempts=0: way_out if attempts >= 2 else usual(mailbox)
+    office.restart()
+    office.put("bob@example.net")
+    office.settle()
+    office.advance(331)
+    assert office.on_disk()
+    office.runner.retry(domain="example.net")
+    office.settle()
+    assert [route for route, _ in office.transmitter.sent] == ["example.net", "example.net", "isp.example:587"]
+    assert office.on_disk() == []

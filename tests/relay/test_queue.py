@@ -22,7 +22,7 @@ def to(*addresses):
     return Envelope(None, tuple(Recipient(Mailbox(*one.split("@"))) for one in addresses))
 
 
-def find(mailbox):
+def find(mailbox, attempts=0):
     return LocalMailboxes((mailbox,)) if mailbox.domain == "here" else MxRoute(mailbox.domain)
 
 
