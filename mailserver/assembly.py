@@ -24,7 +24,7 @@ from mailserver.mail.ids import QueueId, QueueIds
 from mailserver.mail.reply import Reply
 from mailserver.maillog import Sink
 from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
-from mailserver.net.control import ControlServer, queue_commands
+from mailserver.net.control import ControlServer, queue_commands, suppression_commands
 from mailserver.net.dialer import TcpDialer
 from mailserver.net.journal import JournalFeed, journal_commands
 from mailserver.net.listener_text import check_listener
@@ -40,6 +40,7 @@ from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.mx import MxRules, own_addresses
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
+from mailserver.relay.suppression import Suppressor
 from mailserver.session.client_channel import Timeouts
 from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.pop3_server import Pop3Doors
@@ -54,6 +55,7 @@ from mailserver.store.maildir_names import host_part
 from mailserver.store.maildrops import MaildirMaildrops
 from mailserver.store.spool import Spool
 from mailserver.store.spool_format import SpoolPaths
+from mailserver.store.suppression import SuppressionFile, SuppressionList
 
 # What the queue may take of the time in which the process has to stop.
 QUEUE_STOP_S = 5.0
@@ -94,6 +96,13 @@ class Assembly:
         # The role and not the person behind it: who is the postmaster would else get bounces "from himself".
         self.reporter = Reporter(config.hostname, Mailbox("postmaster", config.domains[0]))
         self.transmitter = self._transmitter(reactor)
+        self.suppression = Suppressor(
+            SuppressionFile(config.storage.state, files),
+            SuppressionList(config.relay.suppress_after, config.relay.suppress_for),
+            blocking,
+            clock,
+            log,
+        )
         self.runner = self._runner()
         self.committer = GroupCommitter(
             CommitWriter(files, self._maildirs, self.spool.paths),
@@ -104,9 +113,12 @@ class Assembly:
             (config.storage.maildirs, config.storage.state),
             config.storage.min_free,
         )
-        self.control = ControlServer(
-            reactor, config.storage.state, {**queue_commands(self.runner, log), **journal_commands(journal)}
-        )
+        commands = {
+            **queue_commands(self.runner, log),
+            **suppression_commands(self.suppression),
+            **journal_commands(journal),
+        }
+        self.control = ControlServer(reactor, config.storage.state, commands)
         self._guesses = login_guesses(config)
         self._smtp = self._smtp_doors()
         self.front_desk = self._front_desk(reactor)
@@ -217,6 +229,7 @@ class Assembly:
             random=SystemRandom(),
             sink=self._log,
             tell_failure=_tell_failure,
+            suppression=self.suppression,
         )
         schedule = Schedule(relay.retry, relay.expire_after, relay.delay_notice_after)
         settings = RelaySettings(
@@ -230,6 +243,7 @@ class Assembly:
         """Clean up what a crash left half-done (blocking): list and clean `tmp`, nothing more."""
         self._files.make_folders(str(self._config.storage.maildirs))
         self.spool.prepare()
+        self.suppression.load()
         sweep(self._config.storage.maildirs, self._host, self._clock.now())
 
     def services(self) -> list[IService]:
@@ -237,6 +251,7 @@ class Assembly:
         return [
             Starter("committer", self.committer.start, self.committer.stop),
             Starter("transmitter", None, self.transmitter.close),
+            Starter("suppression list", None, self.suppression.stop),
             Starter("queue", self._start_queue, lambda: self.runner.stop(QUEUE_STOP_S)),
             Starter("control", self.control.start, self.control.stop),
             Starter("pickup", None, self.pickup.stop),

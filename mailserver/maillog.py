@@ -273,6 +273,26 @@ class Released(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Suppressed(MailEvent):
+    """A recipient is on the suppression list from now on. `queue_id` is the message that was refused once too often."""
+
+    word: ClassVar[str] = "suppressed"
+    queue_id: str
+    recipient: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsuppressed(MailEvent):
+    """The operator took a recipient off the suppression list."""
+
+    word: ClassVar[str] = "unsuppressed"
+    recipient: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ordered(MailEvent):
     """The operator changed something about a queued message. `what` is `retry`, `remove`, ...; `by` who it was."""
 

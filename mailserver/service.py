@@ -8,6 +8,7 @@
       recovery            what a crash left half-done is cleaned up; nothing is accepted before
       committer           the way to disk for everything accepted
       transmitter         connections to next hops that are kept for another message
+      suppression list    recipients that do not exist; what was counted is written at the stop
       queue               what could not be delivered yet; it is read in slices while mail flows already
       control             the command line's way to the queue
       pickup              what a message left with the sendmail command becomes

@@ -22,6 +22,7 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "alias": ("mailserver.cli.alias", "alias"),
     "route": ("mailserver.cli.route", "route"),
     "queue": ("mailserver.cli.queue", "queue"),
+    "suppression": ("mailserver.cli.suppression", "suppression"),
     "why": ("mailserver.cli.why", "why"),
     "sendmail": ("mailserver.cli.sendmail_command", "sendmail"),
     "explain": ("mailserver.cli.explain", "explain"),

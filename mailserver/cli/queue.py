@@ -73,7 +73,8 @@ def _domain(context: click.Context, parameter: click.Parameter, value: str | Non
     return domain
 
 
-def _age(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+def age_option(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A click callback: a time with its unit, in seconds."""
     del context, parameter
     if value is None:
         return None
@@ -88,8 +89,8 @@ def _age(context: click.Context, parameter: click.Parameter, value: str | None) 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
     """The options that choose messages, the same everywhere."""
     for option in (
-        click.option("--newer", "newer_s", metavar="TIME", callback=_age, help="Not older than this, such as 2h."),
-        click.option("--older", "older_s", metavar="TIME", callback=_age, help="At least as old as this, such as 1d."),
+        click.option("--newer", "newer_s", metavar="TIME", callback=age_option, help="Not older than this: 2h."),
+        click.option("--older", "older_s", metavar="TIME", callback=age_option, help="At least as old as this: 1d."),
         click.option(
             "--state", type=click.Choice([*(one.value for one in RecipientState), HELD]), help="A recipient's state."
         ),

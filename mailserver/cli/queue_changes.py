@@ -104,6 +104,18 @@ def bounce(context: CliContext, ids: Sequence[str], choice: Choice, reason: str)
     return _order(context, "queue-bounce", ids, choice, reason, change)
 
 
+def change_list(context: CliContext, request: Request, alone: Callable[[], Sequence[MailEvent]]) -> int:
+    """Change a list beside the queue; how many entries changed. `alone` does it under the lock. Raises `Refusal`."""
+    events: list[MailEvent] = []
+
+    def without_server(spool: Spool) -> int:
+        del spool
+        events.extend(alone())
+        return len(events)
+
+    return _through_server_or_alone(context, request, (), without_server, lambda: events).count
+
+
 def running_ids(context: CliContext) -> frozenset[str]:
     """What the server is sending at this moment; empty when there is none, or it does not answer soon."""
     try:
@@ -215,7 +227,7 @@ def _ask(context: CliContext, request: Request) -> Response:
 
 
 def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for start in range(0, len(ids), _IDS_AT_ONCE):
+    for start in range(0, max(1, len(ids)), _IDS_AT_ONCE):
         yield tuple(ids[start : start + _IDS_AT_ONCE])
 
 

@@ -15,10 +15,14 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailserver.mail.address import parse_mailbox
+from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Ordered, Sink, nowhere
+from mailserver.ports import Overloaded, StorageTrouble
 from mailserver.relay.orders import Done
 from mailserver.relay.runner import RelayRunner
+from mailserver.relay.suppression import Suppressor
 from mailserver.store.control_socket import (
     MAX_LINE_OCTETS,
     Request,
@@ -87,6 +91,32 @@ def queue_commands(runner: RelayRunner, log: Sink = nowhere) -> dict[str, Comman
         "queue-release": release,
         "queue-bounce": bounce,
     }
+
+
+def suppression_commands(suppressor: Suppressor) -> dict[str, Command]:
+    """The commands that concern the suppression list."""
+
+    async def add(request: Request) -> Response:
+        mailbox = parse_mailbox(request.about.get("address", ""))
+        if isinstance(mailbox, SyntaxFault):
+            return Response(error=mailbox.reason)
+        try:
+            until = float(request.about.get("until", "0"))
+            await suppressor.add(mailbox, request.by, request.about.get("reason", ""), until)
+        except (ValueError, StorageTrouble, Overloaded) as trouble:
+            return Response(error=f"the suppression list could not be changed: {trouble}")
+        return Response(count=1)
+
+    async def remove(request: Request) -> Response:
+        mailbox = parse_mailbox(request.about.get("address", ""))
+        if isinstance(mailbox, SyntaxFault):
+            return Response(error=mailbox.reason)
+        try:
+            return Response(count=int(await suppressor.remove(mailbox, request.by)))
+        except (StorageTrouble, Overloaded) as trouble:
+            return Response(error=f"the suppression list could not be changed: {trouble}")
+
+    return {"suppression-add": add, "suppression-remove": remove}
 
 
 class ControlProtocol(Protocol):

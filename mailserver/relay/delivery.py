@@ -60,7 +60,18 @@ class Delivery:
             case NoDestination(reason, enhanced):
                 return {number: Bounced(reason, Stage.LOCAL, enhanced) for number in numbers}
             case _:
-                return await self._transmit(destination, message, numbers)
+                return await self._send_on(destination, message, numbers)
+
+    async def _send_on(self, route: Route, message: StoredMessage, numbers: list[int]) -> dict[int, Outcome]:
+        """Nobody who is on the suppression list is asked for."""
+        outcomes: dict[int, Outcome] = {}
+        if self._doors.suppression is not None:
+            for number in numbers:
+                verdict = self._doors.suppression.verdict(message.envelope.recipients[number].mailbox)
+                if verdict is not None:
+                    outcomes[number] = verdict
+        rest = [number for number in numbers if number not in outcomes]
+        return {**outcomes, **await self._transmit(route, message, rest)} if rest else outcomes
 
     async def _transmit(self, route: Route, message: StoredMessage, numbers: list[int]) -> dict[int, Outcome]:
         recipients = message.envelope.recipients

@@ -10,7 +10,10 @@ from mailserver.policy.holding import HoldRule
 from mailserver.ports import Blocking, Clock, FindDestination, MailboxWriter, Transmitter
 from mailserver.relay.bounce import Reporter
 from mailserver.relay.schedule import Schedule
+from mailserver.relay.suppression import Suppressor
 from mailserver.store.spool import Spool
+
+_LONGEST_REST_S = 300.0
 
 # Logs a traceback: in a few words what was being done, and the exception.
 TellFailure = Callable[[str, BaseException], None]
@@ -30,6 +33,7 @@ class RelayDoors:
     random: Random
     sink: Sink
     tell_failure: TellFailure
+    suppression: Suppressor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +45,11 @@ class RelaySettings:
     max_per_destination: int = 10
     max_total: int = 200
     hold_rules: tuple[HoldRule, ...] = ()
+
+    @property
+    def longest_rest_s(self) -> float:
+        """How long a destination that failed as a whole is left alone at most.
+
+        Never longer than the shortest wait of a message, so that a lone message's own times are kept.
+        """
+        return min(_LONGEST_REST_S, *self.schedule.retry)

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
+from mailserver.mail.outcome import Deferred as PutOff
 from mailserver.mail.outcome import Delivered, Outcome
 from mailserver.mail.trace import OUR_OWN
 from mailserver.maillog import BouncedEvent, DeferredEvent, Filed, QueueFileDamaged, Removed, Sent, Trouble
@@ -25,7 +26,7 @@ from mailserver.relay.ledger import Ledger
 from mailserver.relay.loading import Loader
 from mailserver.relay.opened import Opened, OpenMessages
 from mailserver.relay.orders import Done, Orders
-from mailserver.relay.progress import Moment, after_attempt, is_destination_trouble
+from mailserver.relay.progress import Moment, after_attempt, is_destination_stage, is_destination_trouble
 from mailserver.relay.queue import Queue, lane_key
 from mailserver.relay.reporting import Reporting
 from mailserver.relay.schedule import age_when_taken_up
@@ -224,7 +225,7 @@ class RelayRunner:
 
     async def _work(self, job: Job) -> None:
         """One attempt and all that follows. The lane is free again as soon as the conversation is over."""
-        is_in_lane = True
+        is_in_lane = job.answer is None
         queue_id = job.entry.queue_id
         try:
             opened = await self._opened(queue_id, job)
@@ -232,20 +233,14 @@ class RelayRunner:
                 return
             is_wanted = not job.entry.is_removed
             numbers = [number for number in job.recipients if is_wanted and opened.progress[number].may_be_tried]
-            slow = self._doors.clock.call_later(_SLOW_S, lambda: self._park(job))
-            try:
-                outcomes = await self._delivery.attempt(
-                    opened.message, {n: opened.progress[n].attempts for n in numbers}
-                )
-            finally:
-                slow.cancel()
-            if outcomes and all(is_destination_trouble(outcome) for outcome in outcomes.values()):
-                job.lane.failed()
-            elif outcomes:
-                job.lane.succeeded()
-            self._queue.turns.leave_lane(job.lane)
-            is_in_lane = False
-            self._wake()
+            outcomes: dict[int, Outcome]
+            if job.answer is not None:
+                outcomes = dict.fromkeys(numbers, job.answer)
+            else:
+                outcomes = await self._attempt(job, opened.message, {n: opened.progress[n].attempts for n in numbers})
+                self._queue.turns.leave_lane(job.lane)
+                is_in_lane = False
+                self._wake()
             await self._conclude(job, opened, opened.message, outcomes)
         except Exception:
             # A fault of ours must not leave the message claimed for ever: it is tried again, later.
@@ -258,6 +253,21 @@ class RelayRunner:
             self._queue.turns.finish(job)
             self._wake()
             self._take_out_if_removed(job.entry)
+
+    async def _attempt(self, job: Job, message: StoredMessage, attempts: dict[int, int]) -> dict[int, Outcome]:
+        """One conversation, or as many as it takes, and what it says of the destination as a whole."""
+        slow = self._doors.clock.call_later(_SLOW_S, lambda: self._park(job))
+        try:
+            outcomes = await self._delivery.attempt(message, attempts)
+        finally:
+            slow.cancel()
+        troubles = [one for one in outcomes.values() if isinstance(one, PutOff) and is_destination_trouble(one)]
+        now = self._doors.clock.monotonic()
+        if troubles and len(troubles) == len(outcomes):
+            self._queue.lane_failed(job.lane, troubles[0], now, self._settings.longest_rest_s)
+        elif outcomes:
+            self._queue.lane_answered(job.lane, now)
+        return outcomes
 
     def _park(self, job: Job) -> None:
         if self._queue.turns.park(job):
@@ -291,6 +301,8 @@ class RelayRunner:
         moment = Moment(clock.now(), age_s, schedule.spread(self._doors.random))
         for number, outcome in outcomes.items():
             opened.progress[number] = after_attempt(opened.progress[number], outcome, schedule, moment)
+            if self._doors.suppression is not None:
+                self._doors.suppression.note(message.queue_id, message.envelope.recipients[number].mailbox, outcome)
         self._reporting.assign(opened, message, outcomes)
         delayed = self._reporting.mark_delays(opened, message, age_s)
         if not opened.is_done:
@@ -310,7 +322,8 @@ class RelayRunner:
             if (one := opened.progress[number]).may_be_tried
         }
         await self._finish(opened, message, age_s, is_recovery=False)
-        self._queue.reschedule(job, message.envelope, wanted)
+        hopeful = {number for number in wanted if is_destination_stage(opened.progress[number].stage)}
+        self._queue.reschedule(job, message.envelope, wanted, hopeful)
 
     async def _settle(self, queue_id: QueueId) -> None:
         """Make up for what a crash left undone after the last attempt (`spool`, rows 5 and 6)."""

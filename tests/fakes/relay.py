@@ -83,7 +83,9 @@ class MemoryMailboxes:
 class Office:
     """Everything around a `RelayRunner`; `restart` drops what is in memory, as a kill would."""
 
-    def __init__(self, state, *, schedule=USUAL, files=None, answer=lambda route, recipient: OK, limit=10, total=200, rules=()):
+    def __init__(
+        self, state, *, schedule=USUAL, files=None, answer=lambda route, recipient: OK, limit=10, total=200, rules=()
+    ):
         self.clock = FakeClock()
         self.files = files or Files()
         self.spool = Spool(SpoolPaths(state), self.files)
@@ -95,6 +97,7 @@ class Office:
         self.events = []
         self.failures = []
         self.local = {}
+        self.suppression = None
         self._settings = RelaySettings(
             schedule, Reporter("mail.example.org", box("postmaster@example.org")), limit, total, tuple(rules)
         )
@@ -115,6 +118,7 @@ class Office:
                 random=Random(1),
                 sink=self.events.append,
                 tell_failure=lambda what, error: self.failures.append((what, error)),
+                suppression=self.suppression,
             ),
             self._settings,
         )
