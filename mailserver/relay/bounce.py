@@ -16,7 +16,9 @@ from mailserver.mail.envelope import Body, Envelope, Notify, Recipient, Ret
 from mailserver.mail.headers import fields, header_end
 from mailserver.mail.ids import QueueId
 from mailserver.ports import Report
-from mailserver.relay.bounce_text import SUBJECTS, About, human_part
+from mailserver.relay.bounce_subject import subject_field
+from mailserver.relay.bounce_text import About, Explained, human_part
+from mailserver.relay.diagnosis import explain
 from mailserver.relay.dsn_fields import Action, RecipientReport, needs_utf8, status_part
 
 # RET=FULL is honored up to this size; a larger message comes back as its header section (RFC 3461 4.3 allows that).
@@ -39,6 +41,8 @@ class Subject:
     """The message that is reported on.
 
     `content` is its beginning, `OCTETS_WANTED` of it, or all of it when `is_whole`. `age_s` is how old it is now.
+    `is_ours`: it is a report of ours about a message that was not delivered, and the postmaster is told instead of
+    nobody.
     """
 
     queue_id: QueueId
@@ -47,6 +51,7 @@ class Subject:
     content: bytes
     is_whole: bool
     age_s: float = 0.0
+    is_ours: bool = False
 
 
 # So much of a message is read before `make_report`.
@@ -58,20 +63,25 @@ def make_report(
 ) -> Report:
     """One report about some recipients, all with the same action; `now` is seconds since the epoch.
 
-    The message must have a reverse-path: nothing is ever reported to the null one (RFC 5321 4.5.5). The report itself
-    has the null reverse-path, asks for no reports (RFC 3461 6.2), has CRLF line ends and no line over 998 octets but
-    what was given back verbatim.
+    The message must have a reverse-path: nothing is ever reported to the null one (RFC 5321 4.5.5), but a report of
+    ours that reached nobody is reported to the postmaster. The report itself has the null reverse-path, asks for no
+    reports (RFC 3461 6.2), has CRLF line ends and no line over 998 octets but what was given back verbatim.
     """
-    target = subject.envelope.reverse_path
+    target = reporter.sender if subject.is_ours else subject.envelope.reverse_path
     assert target is not None, "a report to the null reverse-path was asked for"
     assert reports, "a report is about somebody"
     action = reports[0].action
     assert all(one.action is action for one in reports), "one report has one action"
     is_utf8 = needs_utf8(subject.envelope, reports)
-    about = About(subject.queue_id, subject.received_at, _field(subject.content, b"subject"))
+    about = About(
+        subject.queue_id, subject.received_at, _field(subject.content, b"subject"), subject.age_s, subject.is_ours
+    )
+    is_trouble = action in (Action.FAILED, Action.DELAYED)
+    explained = tuple(Explained(one, explain(one) if is_trouble else None) for one in reports)
+    causes = frozenset(one.why.cause for one in explained if one.why is not None)
     returned = _returned(subject, action)
     parts = [
-        _text_part(human_part(reporter.hostname, reports, subject.age_s, about)),
+        _text_part(human_part(reporter.hostname, explained, about)),
         _part(
             "message/global-delivery-status" if is_utf8 else "message/delivery-status",
             status_part(reporter.hostname, subject.queue_id, subject.envelope, subject.received_at, reports),
@@ -79,7 +89,8 @@ def make_report(
         _part(_returned_type(returned, is_utf8), returned.octets),
     ]
     boundary = _boundary(queue_id, parts)
-    head = _header(reporter, queue_id, subject, action, boundary, now)
+    title = subject_field(reports, causes, is_double=subject.is_ours)
+    head = _header(reporter, queue_id, target, title, _message_id(subject.content), boundary, now)
     if not all(part.isascii() for part in parts):
         head += b"Content-Transfer-Encoding: 8bit\r\n"
     delimiter = b"--" + boundary.encode("ascii")
@@ -100,25 +111,33 @@ def make_report(
     return Report(queue_id, envelope, content)
 
 
+def is_report_of_failure(content: bytes, queue_id: QueueId, reporter: Reporter) -> bool:
+    """Whether this message of the queue is a bounce that `make_report` made, by its beginning.
+
+    A report's Message-ID holds its own queue id, which nobody outside can know beforehand.
+    """
+    is_ours = _message_id(content) == f"<{queue_id}@{reporter.hostname}>"
+    return is_ours and f"\r\nAction: {Action.FAILED.value}\r\n".encode("ascii") in content
+
+
 def _header(
-    reporter: Reporter, queue_id: QueueId, subject: Subject, action: Action, boundary: str, now: float
+    reporter: Reporter, queue_id: QueueId, target: Mailbox, title: str, message_id: str, boundary: str, now: float
 ) -> bytes:
-    assert subject.envelope.reverse_path is not None
     lines = [
         f"Date: {formatdate(now, localtime=True)}",
         f"From: Mail Delivery System <{reporter.sender}>",
-        f"To: <{subject.envelope.reverse_path}>",
-        f"Subject: {SUBJECTS[action]}",
+        f"To: <{target}>",
+        title,
         f"Message-ID: <{queue_id}@{reporter.hostname}>",
         "Auto-Submitted: auto-replied",  # RFC 3834: vacation programs must not answer
         "MIME-Version: 1.0",
         "Content-Type: multipart/report; report-type=delivery-status;",
         f'\tboundary="{boundary}"',
     ]
-    message_id = _message_id(subject.content)
     if message_id:
-        # Desktop clients then show the report beneath the message it is about.
-        lines.insert(5, f"References:\r\n {message_id}" if len(message_id) > 60 else f"References: {message_id}")
+        # Mail programs then show the report beneath the message it is about (RFC 5322 3.6.4).
+        fold = "\r\n " if len(message_id) > 60 else " "
+        lines[5:5] = [f"In-Reply-To:{fold}{message_id}", f"References:{fold}{message_id}"]
     return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "replace")
 
 
@@ -146,7 +165,7 @@ class _Returned:
 
 def _returned(subject: Subject, action: Action) -> _Returned:
     """RFC 3461 4.3: RET is about failures; everything else, and a message too large, gives back the header section."""
-    wants_full = action is Action.FAILED and subject.envelope.ret is Ret.FULL
+    wants_full = action is Action.FAILED and (subject.envelope.ret is Ret.FULL or subject.is_ours)
     is_small = subject.is_whole and len(subject.content) <= MAX_FULL_OCTETS
     if wants_full and is_small and not _has_long_line(subject.content):
         return _Returned(subject.content, is_full=True)

@@ -41,13 +41,23 @@ _STATUS_CLASS = {
     Action.RELAYED: "2.0.0",
     Action.EXPANDED: "2.0.0",
 }
+# RFC 3463 3.5: no answer from the host; the connection was bad; the directory (DNS) failed.
+_DELAYED_AT = {
+    Stage.DNS: "4.4.3",
+    Stage.CONNECT: "4.4.1",
+    Stage.BANNER: "4.4.2",
+    Stage.EHLO: "4.4.2",
+    Stage.STARTTLS: "4.7.0",
+    Stage.LOCAL: "4.3.0",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientReport:
     """What a report says about one recipient. `reason` is our own sentence, `reply` the other side's words.
 
-    `last_attempt` and `retry_until` are seconds since the epoch, 0.0 for not said.
+    `last_attempt` and `retry_until` are seconds since the epoch, 0.0 for not said. `is_smarthost`: the last attempt
+    went to our smarthost. `is_forwarded`: the sender is a stranger whose message we only pass on.
     """
 
     recipient: Recipient
@@ -60,13 +70,18 @@ class RecipientReport:
     is_expired: bool = False
     last_attempt: float = 0.0
     retry_until: float = 0.0
+    attempts: int = 0
+    is_smarthost: bool = False
+    is_forwarded: bool = False
 
     @property
     def status(self) -> str:
-        """RFC 3464 2.3.4: our enhanced code, else the reply's, else the class alone."""
+        """RFC 3464 2.3.4: our enhanced code, else the reply's, else what is known without one."""
         for code in (self.enhanced, self.reply.enhanced if self.reply is not None else ""):
             if _STATUS.match(code):
                 return code
+        if self.action is Action.DELAYED and self.stage is not None:
+            return _DELAYED_AT.get(self.stage, "4.0.0")
         return _STATUS_CLASS[self.action]
 
 

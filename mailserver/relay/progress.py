@@ -71,8 +71,12 @@ def _deferred(after: RecipientProgress, outcome: Deferred, schedule: Schedule, m
 
 def is_destination_trouble(outcome: Outcome) -> bool:
     """Whether the next hop as a whole did not take part: others that wait for it need not be tried now."""
-    stages = (Stage.DNS, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.AUTH)
-    return isinstance(outcome, Deferred) and outcome.stage in stages
+    return isinstance(outcome, Deferred) and is_destination_stage(outcome.stage)
+
+
+def is_destination_stage(stage: Stage | None) -> bool:
+    """Whether an attempt that came no further than this says nothing of the message, only of the destination."""
+    return stage in (Stage.DNS, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.AUTH)
 
 
 # --- reports ----------------------------------------------------------------------------------------------------------
@@ -80,10 +84,13 @@ def is_destination_trouble(outcome: Outcome) -> bool:
 
 def failure_report(recipient: Recipient, progress: RecipientProgress) -> RecipientReport | None:
     """What a bounce says of a recipient that was given up; None when it was not, or NOTIFY forbids it."""
+    return given_up_report(recipient, progress) if recipient.wants(Notify.FAILURE) else None
+
+
+def given_up_report(recipient: Recipient, progress: RecipientProgress) -> RecipientReport | None:
+    """What can be said of a recipient that was given up, whoever wants to hear it; None when it was not."""
     is_given_up = progress.state in (RecipientState.BOUNCED, RecipientState.EXPIRED)
-    if not is_given_up or not recipient.wants(Notify.FAILURE):
-        return None
-    return _report(recipient, progress, Action.FAILED)
+    return _report(recipient, progress, Action.FAILED) if is_given_up else None
 
 
 def success_report(recipient: Recipient, progress: RecipientProgress) -> RecipientReport | None:
@@ -123,6 +130,7 @@ def _report(recipient: Recipient, progress: RecipientProgress, action: Action) -
         stage=progress.stage,
         is_expired=progress.state is RecipientState.EXPIRED,
         last_attempt=progress.last_attempt,
+        attempts=progress.attempts,
     )
 
 

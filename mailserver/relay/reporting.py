@@ -2,6 +2,16 @@
 
 A final state and the queue id of its report reach the disk in one write; then the report itself; then the mark that it
 is there. A crash in between is made up for at start (`spool`, row 5).
+
+Against backscatter and loops:
+
+- A report has the null reverse-path, and nothing is reported to that (RFC 5321 4.5.5, 6.1), so every chain of reports
+  ends with its first one.
+- A report of ours about a failure that cannot be delivered is given to our postmaster, once: what is sent there has the
+  null reverse-path too, and when the postmaster cannot be reached either, the log has the last word. Undeliverable
+  delay notices and success reports are dropped: nothing is lost with them.
+- No header field keeps a report from its sender. RFC 3834 is about programs that answer like a person, which a DSN is
+  not (RFC 3464 is sent by RFC 3461's rules); a list or a program with a reverse-path of its own asked for reports.
 """
 
 from collections.abc import Callable
@@ -10,9 +20,11 @@ from dataclasses import replace
 from mailserver.mail.envelope import Recipient
 from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Delivered, Outcome
+from mailserver.mail.route import FixedRoute, MxRoute, SmarthostRoute
+from mailserver.mail.trace import OUR_OWN, login_of
 from mailserver.maillog import ReportDropped, ReportMade, Trouble
 from mailserver.ports import Lane, Overloaded, Report
-from mailserver.relay.bounce import OCTETS_WANTED, Subject, make_report
+from mailserver.relay.bounce import OCTETS_WANTED, Subject, is_report_of_failure, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.ledger import Ledger
@@ -20,6 +32,7 @@ from mailserver.relay.opened import Opened
 from mailserver.relay.progress import (
     delay_report,
     failure_report,
+    given_up_report,
     is_delay_notice_due,
     success_report,
     why_no_report,
@@ -55,7 +68,7 @@ class Reporting:
         ]
         given_up = [n for n in outcomes if not opened.progress[n].is_waiting and not isinstance(outcomes[n], Delivered)]
         if message.envelope.reverse_path is None:
-            failures, successes = [], []
+            failures, successes = (given_up if self._may_be_double_bounce(message) else []), []
         if len(failures) < len(given_up):
             self._doors.sink(ReportDropped(message.queue_id, why_no_report(message.envelope, Action.FAILED)))
         for numbers in (failures, successes):
@@ -76,6 +89,7 @@ class Reporting:
         for number, one in enumerate(opened.progress):
             if one.report and not one.is_reported and one.report not in opened.reports_under_way:
                 owed.setdefault(one.report, []).append(number)
+        is_double = message.envelope.reverse_path is None
         for report_id, numbers in owed.items():
             is_there = is_recovery and await self._doors.blocking.run(
                 Lane.QUEUE, self._doors.spool.has, QueueId(report_id)
@@ -84,12 +98,11 @@ class Reporting:
                 continue
             opened.reports_under_way.add(report_id)
             if not is_there:
-                recipients = message.envelope.recipients
                 reports = [
                     report
-                    for number in numbers
-                    if (report := failure_report(recipients[number], opened.progress[number]))
-                    or (report := success_report(recipients[number], opened.progress[number]))
+                    for recipient, one in (self._pair(opened, message, number) for number in numbers)
+                    if (report := given_up_report(recipient, one) if is_double else failure_report(recipient, one))
+                    or (report := success_report(recipient, one))
                 ]
                 await self._make(QueueId(report_id), message, tuple(reports), age_s)
             for number in numbers:
@@ -127,9 +140,14 @@ class Reporting:
     async def _make(
         self, report_id: QueueId, message: StoredMessage, reports: tuple[RecipientReport, ...], age_s: float
     ) -> None:
-        if not reports or message.envelope.reverse_path is None:
+        if not reports:
             return
         content = await self._beginning(message)
+        target = message.envelope.reverse_path or self._settings.reporter.sender
+        is_double = message.envelope.reverse_path is None
+        if is_double and not is_report_of_failure(content, message.queue_id, self._settings.reporter):
+            self._doors.sink(ReportDropped(message.queue_id, why_no_report(message.envelope, Action.FAILED)))
+            return
         subject = Subject(
             queue_id=message.queue_id,
             envelope=message.envelope,
@@ -137,12 +155,33 @@ class Reporting:
             content=content,
             is_whole=len(content) == message.size_octets,
             age_s=age_s,
+            is_ours=is_double,
         )
+        reports = tuple(self._with_route(one, message) for one in reports)
         report = make_report(self._settings.reporter, report_id, subject, reports, self._doors.clock.now())
         await self._ledger.add_report(report)
         action = reports[0].action.value
-        self._doors.sink(ReportMade(report_id, message.queue_id, action, str(message.envelope.reverse_path)))
+        self._doors.sink(ReportMade(report_id, message.queue_id, action, str(target)))
         self._announce(report)
+
+    def _may_be_double_bounce(self, message: StoredMessage) -> bool:
+        """A report of ours, as far as its envelope tells, to somebody else than whom double bounces go to."""
+        postmaster = self._settings.reporter.sender.folded
+        is_for_postmaster = any(one.mailbox.folded == postmaster for one in message.envelope.recipients)
+        return message.source == OUR_OWN and not is_for_postmaster
+
+    def _with_route(self, one: RecipientReport, message: StoredMessage) -> RecipientReport:
+        """Which way the last attempt went, and whether the message came from outside; asked now, so that no state has
+        to be kept for it. A route that was changed in between at worst makes an explanation less exact."""
+        find = self._doors.find_destination
+        sender = message.envelope.reverse_path
+        is_stranger = sender is not None and isinstance(find(sender), MxRoute | FixedRoute | SmarthostRoute)
+        route = find(one.recipient.mailbox, max(0, one.attempts - 1))
+        return replace(
+            one,
+            is_smarthost=isinstance(route, SmarthostRoute),
+            is_forwarded=is_stranger and not login_of(message.source) and message.source != OUR_OWN,
+        )
 
     async def _beginning(self, message: StoredMessage) -> bytes:
         """What may be given back of the message; nothing when it cannot be read now, for the news matters more."""

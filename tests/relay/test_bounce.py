@@ -74,9 +74,9 @@ def test_the_outside_of_a_report():
     assert message["From"] == "Mail Delivery System <postmaster@example.org>"
     assert message["To"] == "alice@example.org"
     assert message["Auto-Submitted"] == "auto-replied"
-    assert message["Subject"] == "Your message could not be delivered"
+    assert message["Subject"] == "Not delivered: bob@example.net (no such mailbox)"
     assert message["Message-ID"] == f"<{ID}@mail.example.org>"
-    assert message["References"] == "<77@desk.example.org>"
+    assert message["References"] == message["In-Reply-To"] == "<77@desk.example.org>"
     assert message["Date"].datetime.timestamp() == NOW
     assert not message.defects
     assert [part.get_content_type() for part in message.iter_parts()] == [
@@ -117,11 +117,14 @@ def test_the_text_for_people_comes_first_and_keeps_the_other_sides_words():
     said = text(message)
     assert "could not be delivered to the recipient below" in said
     assert "<bob@example.net>" in said
-    assert "The server mx.example.net[192.0.2.1] said:" in said
-    assert "550 5.1.1 <bob@example.net>: no such user\n" in said
+    assert "What the server mx.example.net[192.0.2.1] said:" in said
+    assert "    550 5.1.1 <bob@example.net>: no such user\n" in said
     assert "see https://example.net/help" in said
     assert "Check the address for spelling mistakes" in said
-    assert max(len(line) for line in said.splitlines()) <= 76
+    order = ["could not be", "<bob@", "What happened:", "said:", "What it means:", "What to do:", "Who can do it: you."]
+    places = [said.index(words) for words in order]
+    assert places == sorted(places)
+    assert max(len(line) for line in said.splitlines()) <= 72
 
 
 @pytest.mark.parametrize(
@@ -149,19 +152,20 @@ def test_the_text_names_the_message_by_what_its_sender_knows(subject, shown):
 @pytest.mark.parametrize(
     ("stage", "reply", "wanted"),
     [
-        (Stage.DNS, None, "Check the part of the address behind the @"),
+        (Stage.DNS, None, "your mail administrator"),
         (Stage.CONNECT, None, "Check the part of the address behind the @"),
-        (Stage.BANNER, Reply(554, "5.7.1", ("listed",)), "Show this report to your mail administrator"),
-        (Stage.STARTTLS, None, "Nothing is wrong with the address"),
-        (Stage.AUTH, Reply(535, "5.7.8", ("wrong password",)), "Your mail administrator has to mend the way out"),
-        (Stage.RCPT, Reply(452, "4.2.2", ("over quota",)), "The mailbox is full"),
-        (Stage.RCPT, Reply(450, "4.7.1", ("greylisted",)), "asked to come back later"),
-        (Stage.EOD, None, "asked to come back later"),
-        (Stage.LOCAL, None, "look at this mailbox"),
+        (Stage.BANNER, Reply(554, "5.7.1", ("your address is listed",)), "ask for its removal"),
+        (Stage.STARTTLS, None, "your mail administrator"),
+        (Stage.AUTH, Reply(535, "5.7.8", ("wrong password",)), "The way out of this server has to be mended"),
+        (Stage.RCPT, Reply(452, "4.2.2", ("over quota",)), "make room, then send the message again"),
+        (Stage.RCPT, Reply(450, "4.7.1", ("greylisted",)), "your mail administrator"),
+        (Stage.EOD, None, "Nobody can tell from here"),
+        (Stage.LOCAL, None, "Who can do it: the administrator of this mail server"),
     ],
 )
 def test_what_can_be_done_after_days_depends_on_what_was_wrong(stage, reply, wanted):
-    one = RecipientReport(NO.recipient, Action.FAILED, "4.4.7", "it did not work", reply, "mx", stage, is_expired=True)
+    reason = "connection refused" if stage is Stage.CONNECT else "it did not work"
+    one = RecipientReport(NO.recipient, Action.FAILED, "4.4.7", reason, reply, "mx", stage, is_expired=True)
     _, message = made(one, age_s=5 * 86400.0)
     assert wanted in " ".join(text(message).split())
 
@@ -184,10 +188,11 @@ def test_the_other_server_is_named_as_the_standard_wants_it(host, name):
 def test_an_expired_message_tells_how_long_it_was_tried_and_the_last_words():
     reply = Reply(450, "4.7.1", ("greylisted, come back",))
     late = RecipientReport(
-        NO.recipient, Action.FAILED, "4.4.7", "put off", reply, "mx.example.net", Stage.RCPT, is_expired=True
+        NO.recipient, Action.FAILED, "4.4.7", "put off", reply, "mx", Stage.RCPT, is_expired=True, attempts=38
     )
     _, message = made(late, age_s=5 * 86400.0)
-    assert "tried for 5 days" in text(message)
+    assert "It was tried 38 times in 5 days and then given up." in " ".join(text(message).split())
+    assert message["Subject"] == "Not delivered: bob@example.net (greylisted)"
     assert "greylisted, come back" in text(message)
     assert blocks(message)[1]["Status"] == "4.4.7"
 
@@ -198,12 +203,13 @@ def test_a_delay_notice_says_until_when():
     )
     _, message = made(late, ret=Ret.FULL)
     (_, bob) = blocks(message)
-    assert (bob["Action"], bob["Status"]) == ("delayed", "4.0.0")
+    assert (bob["Action"], bob["Status"]) == ("delayed", "4.4.1")
+    assert message["Subject"] == "Delayed: bob@example.net (server not reachable)"
     assert email.utils.parsedate_to_datetime(bob["Will-Retry-Until"]).timestamp() == NOW + 86400
-    assert "need not do anything" in " ".join(text(message).split())
+    assert "What to do: Nothing now" in " ".join(text(message).split())
     said = " ".join(text(message).split())
     assert "The recipient's mail server cannot be reached (connection refused)." in said
-    assert "Please do not send it again" in said and "It is tried until " in said
+    assert "please do not send it again" in said and "It is tried until " in said
     assert message.get_payload(2).get_content_type() == "text/rfc822-headers"  # RET is about failures
 
 
