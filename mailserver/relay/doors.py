@@ -45,6 +45,7 @@ class RelaySettings:
     max_per_destination: int = 10
     max_total: int = 200
     hold_rules: tuple[HoldRule, ...] = ()
+    keeps_transcripts: bool = False
 
     @property
     def longest_rest_s(self) -> float:

@@ -9,13 +9,15 @@ All times here are on the monotonic clock, so that setting the clock neither bou
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
 
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
+from mailserver.mail.outcome import Deferred
 from mailserver.ports import Destination, FindDestination, LocalMailboxes, NoDestination
 from mailserver.relay.lanes import Entry, Job, Lane, Turns
+from mailserver.relay.progress import is_destination_stage
 from mailserver.store.spool_format import Progress
 
 LOCAL_LANE = "local"
@@ -74,7 +76,8 @@ class Queue:
         wanted = {
             number: (one.attempts, due(one.next_attempt)) for number, one in enumerate(progress) if one.may_be_tried
         }
-        self._index(Entry(queue_id, born), envelope, wanted)
+        hopeful = {number for number in wanted if is_destination_stage(progress[number].stage)}
+        self._index(Entry(queue_id, born), envelope, wanted, hopeful)
         return True
 
     def entered(self, queue_id: QueueId, born: float) -> bool:
@@ -84,20 +87,35 @@ class Queue:
         self._entries[queue_id] = Entry(queue_id, born)
         return True
 
-    def _index(self, entry: Entry, envelope: Envelope, wanted: dict[int, tuple[int, float]]) -> None:
+    def _index(
+        self,
+        entry: Entry,
+        envelope: Envelope,
+        wanted: dict[int, tuple[int, float]],
+        hopeful: Collection[int] = (),
+    ) -> None:
         self._entries[entry.queue_id] = entry
-        entry.jobs = tuple(self._jobs(entry, envelope, wanted))
+        entry.jobs = tuple(self._jobs(entry, envelope, wanted, hopeful))
         for job in entry.jobs:
             self._push(job)
         self._wake()
 
-    def _jobs(self, entry: Entry, envelope: Envelope, wanted: dict[int, tuple[int, float]]) -> Iterator[Job]:
-        """One job for each destination, and within it for recipients whose times lie far apart."""
-        groups: dict[str, list[int]] = {}
+    def _jobs(
+        self,
+        entry: Entry,
+        envelope: Envelope,
+        wanted: dict[int, tuple[int, float]],
+        hopeful: Collection[int] = (),
+    ) -> Iterator[Job]:
+        """One job for each destination, and within it for recipients whose times lie far apart.
+
+        Those who wait for the destination's return are apart from those whom it asked to wait themselves.
+        """
+        groups: dict[tuple[str, bool], list[int]] = {}
         for number in wanted:
             key = lane_key(self._find_destination(envelope.recipients[number].mailbox, wanted[number][0]))
-            groups.setdefault(key, []).append(number)
-        for key, numbers in groups.items():
+            groups.setdefault((key, number in hopeful), []).append(number)
+        for (key, is_hopeful), numbers in groups.items():
             numbers.sort(key=lambda number: wanted[number][1])
             start = 0
             for end in range(1, len(numbers) + 1):
@@ -106,7 +124,8 @@ class Queue:
                     together = numbers[start:end]
                     attempts = min(wanted[number][0] for number in together)
                     latest = max(wanted[number][1] for number in together)
-                    yield Job(entry, self._lane(key), tuple(sorted(together)), attempts, latest)
+                    places = tuple(sorted(together))
+                    yield Job(entry, self._lane(key), places, attempts, latest, is_hopeful=is_hopeful)
                     start = end
 
     def _lane(self, key: str) -> Lane:
@@ -117,17 +136,18 @@ class Queue:
         return lane
 
     def _push(self, job: Job) -> None:
-        job.state = Job.WAITING
+        job.wait()
         heapq.heappush(self._due, (job.due, next(self._number), job))
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
     def take(self, now: float) -> Job | None:
         """The next job to run now, claimed; None when nothing may start."""
+        self.turns.reopen(now)
         while self._due and self._due[0][0] <= now:
             due, _, job = heapq.heappop(self._due)
             if job.state is Job.WAITING and job.due == due:  # else it was moved or removed
-                job.state = Job.READY
+                job.leave(Job.READY)
                 job.lane.add(job)
                 self.turns.offer(job.lane)
         claimed = self.turns.take()
@@ -136,25 +156,50 @@ class Queue:
         return claimed
 
     def next_due(self) -> float | None:
-        """When the earliest waiting job is due."""
+        """When there may be something to do: the earliest waiting job, or a closed lane that may begin again."""
+        reopening = self.turns.next_reopening()
         while self._due:
             due, _, job = self._due[0]
             if job.state is Job.WAITING and job.due == due:
-                return due
+                return due if reopening is None else min(due, reopening)
             heapq.heappop(self._due)
-        return None
+        return reopening
 
     # --- after an attempt ---------------------------------------------------------------------------------------------
 
-    def reschedule(self, job: Job, envelope: Envelope, wanted: dict[int, tuple[int, float]]) -> None:
+    def lane_answered(self, lane: Lane, now: float) -> None:
+        """An attempt showed that the destination is there: what waits for nothing else is due now, in order."""
+        if lane.succeeded():
+            for job in sorted(lane.hopeful, key=lambda one: (one.entry.born, one.entry.queue_id)):
+                job.due = now
+                self._push(job)
+
+    def lane_failed(self, lane: Lane, why: Deferred, now: float, longest_s: float) -> None:
+        """An attempt showed that the destination as a whole is not there: it rests for at most `longest_s`.
+
+        Everybody in line has had an attempt with that, but for those who would not be due without a hope that failed.
+        """
+        if not lane.failed(now, longest_s):
+            return
+        self.turns.close(lane)
+        for job in lane.take_line():
+            if job.planned > now:
+                job.due = job.planned
+                self._push(job)
+            else:
+                self.turns.answer(job, why)
+
+    def reschedule(
+        self, job: Job, envelope: Envelope, wanted: dict[int, tuple[int, float]], hopeful: Collection[int] = ()
+    ) -> None:
         """Replace a job that has run by jobs for these recipients (place -> attempts, due); none for an empty one.
 
-        Nor for a message that was withdrawn meanwhile.
+        Nor for a message that was withdrawn meanwhile. `hopeful` are those who wait for the destination's return.
         """
         entry = job.entry
-        job.state = Job.DONE
+        job.leave(Job.DONE)
         rest = tuple(other for other in entry.jobs if other is not job)
-        fresh = () if entry.is_removed else tuple(self._jobs(entry, envelope, wanted))
+        fresh = () if entry.is_removed else tuple(self._jobs(entry, envelope, wanted, hopeful))
         entry.jobs = rest + fresh
         for other in fresh:
             self._push(other)
@@ -171,12 +216,14 @@ class Queue:
         running = tuple(job for job in entry.jobs if job.state is Job.RUNNING)
         taken = {number for job in running for number in job.recipients}
         times: dict[int, float] = {}
+        hopeful: set[int] = set()
         for job in entry.jobs:
             if job.state is not Job.RUNNING:
                 times.update(dict.fromkeys(job.recipients, job.due))
-                job.state = Job.DONE
+                hopeful.update(job.recipients if job.is_hopeful else ())
+                job.leave(Job.DONE)
         wanted = {number: (tries, times.get(number, now)) for number, tries in attempts.items() if number not in taken}
-        fresh = tuple(self._jobs(entry, envelope, wanted))
+        fresh = tuple(self._jobs(entry, envelope, wanted, hopeful))
         entry.jobs = running + fresh
         for job in fresh:
             self._push(job)
@@ -185,9 +232,9 @@ class Queue:
     def put_back(self, job: Job, due: float) -> None:
         """The attempt could not be made (our own disk): the same job again, later, unless it was withdrawn."""
         if job.entry.is_removed:
-            job.state = Job.DONE
+            job.leave(Job.DONE)
             return
-        job.due = due
+        job.due = job.planned = due
         self._push(job)
         self._wake()
 
@@ -198,14 +245,14 @@ class Queue:
             entry.is_removed = True
             for job in entry.jobs:
                 if job.state is not Job.RUNNING:
-                    job.state = Job.DONE
+                    job.leave(Job.DONE)
 
     def forget(self, queue_id: QueueId) -> None:
         """The message is gone from the disk, or will be in a moment."""
         entry = self._entries.pop(queue_id, None)
         if entry is not None:
             for job in entry.jobs:
-                job.state = Job.DONE
+                job.leave(Job.DONE)
             entry.jobs = ()
         if self._finished_while_loading is not None:
             self._finished_while_loading.add(queue_id)
@@ -250,8 +297,9 @@ class Queue:
             jobs = [job for job in entry.jobs if not lanes or job.lane.key in lanes]
             for job in jobs:
                 job.lane.expect()
+                self.turns.offer(job.lane)
                 if job.state is Job.WAITING:
-                    job.due = now
+                    job.due = job.planned = now
                     self._push(job)
             count += bool(jobs)
         self._wake()

@@ -10,7 +10,7 @@ from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QueueId, QueueIds
 from mailserver.mail.route import MxRoute
 from mailserver.ports import LocalMailboxes
-from mailserver.relay.lanes import Job, Lane
+from mailserver.relay.lanes import Entry, Job, Lane
 from mailserver.relay.queue import Queue
 from mailserver.store.spool_format import RecipientProgress, RecipientState
 
@@ -109,8 +109,8 @@ def test_a_lane_grows_with_success_and_shrinks_with_failure():
         lane.succeeded()
         sizes.append(lane.window)
     assert sizes == [2, 3, 4, 5, 5, 5]
-    lane.failed()
-    assert lane.window == 1
+    assert lane.failed(0.0, 300.0)
+    assert lane.window == 1 and not lane.can_start
     assert Lane("x", 1).window == 1
 
 
@@ -220,9 +220,43 @@ def test_a_destination_that_answered_is_in_doubt_no_more_and_one_that_failed_is(
     first.lane.succeeded()
     end(index, first, to("a@x"), {})
     assert len(take_all(index, 0.0)) == 2, "three at once are this destination's limit, and none of them is doubted now"
-    second.lane.failed()
-    end(index, second, to("a@x"), {})
+    while second.lane.active > 1:
+        index.turns.leave_lane(second.lane)
+    second.lane.failed(0.0, 300.0)
     assert second.lane.is_doubtful
+
+
+def test_a_failure_beside_others_that_are_served_is_a_crowd_and_no_death():
+    lane = Lane("x", 10)
+    for _ in range(8):
+        lane.succeeded()
+    lane.active = 8
+    assert not lane.failed(0.0, 300.0)
+    assert not lane.is_closed and not lane.is_doubtful and lane.window == 7
+    lane.add(Job(Entry(A, 0.0), lane, (0,), 1, 0.0))
+    assert not lane.succeeded(), "somebody stands in line"
+    lane.take()
+    assert lane.succeeded(), "whom it turned away may come again"
+    lane._growth = 0
+    sizes = []
+    for _ in range(7 * 8 + 8 * 8):
+        lane.succeeded()
+        sizes.append(lane.window)
+    assert sizes == [7] * 55 + [8] * 64 + [9], "it grows slowly from where it was too much"
+
+
+def test_a_closed_lane_rests_twice_as_long_each_time_up_to_a_limit_and_a_success_ends_that():
+    lane = Lane("x", 10)
+    rests = []
+    for _ in range(8):
+        lane.failed(1000.0, 300.0)
+        assert not lane.failed(1000.0, 300.0), "another attempt that began with it says nothing new"
+        rests.append(lane.closed_until - 1000.0)
+        lane.is_closed = False
+    assert rests == [10, 20, 40, 80, 160, 300, 300, 300]
+    assert lane.succeeded() and not lane.succeeded()
+    lane.failed(0.0, 4.0)
+    assert lane.closed_until == 4.0
 
 
 def test_attempts_that_take_long_make_room_and_are_bounded_too():
