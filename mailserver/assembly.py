@@ -233,7 +233,11 @@ class Assembly:
         )
         schedule = Schedule(relay.retry, relay.expire_after, relay.delay_notice_after)
         settings = RelaySettings(
-            schedule, self.reporter, relay.max_per_destination, hold_rules=tuple(_hold_rules(self._config))
+            schedule,
+            self.reporter,
+            relay.max_per_destination,
+            hold_rules=tuple(_hold_rules(self._config)),
+            keeps_transcripts=relay.transcripts,
         )
         return RelayRunner(doors, settings)
 

@@ -18,6 +18,7 @@ from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Outcome, Stage
 from mailserver.mail.reply import Reply
 from mailserver.mail.route import Login, Route
+from mailserver.mail.transcript import Transcript
 
 T = TypeVar("T")
 
@@ -487,6 +488,9 @@ class Conversation(Protocol):
     def open(self) -> Awaitable[Opened | NotOpened]:
         """Greeting, EHLO, STARTTLS, AUTH."""
 
+    def transcribe(self, transcript: Transcript | None) -> None:
+        """From now on note there what is said; None: nowhere."""
+
     def send(self, envelope: Envelope, content: ContentSource) -> Awaitable[dict[Recipient, Outcome]]:
         """One message, in one or several transactions: an outcome for each recipient. May be repeated."""
 
@@ -508,11 +512,17 @@ class Transmitter(Protocol):
     """One delivery attempt. Never raises for anything that the network or a peer does."""
 
     def send(
-        self, route: Route, envelope: Envelope, content: StoredContent, queue_id: str = ""
+        self,
+        route: Route,
+        envelope: Envelope,
+        content: StoredContent,
+        queue_id: str = "",
+        transcript: Transcript | None = None,
     ) -> Awaitable[dict[Recipient, Outcome]]:
         """Try to hand the message on: exactly one outcome for each of the envelope's recipients.
 
         All recipients must belong to `route`. Returns within a bounded time. `queue_id` is for what is told on the way.
+        `transcript` gets what is said, but for passwords and content.
         """
 
 

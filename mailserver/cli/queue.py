@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from mailserver.cli import queue_changes
+from mailserver.cli import queue_changes, queue_totals
 from mailserver.cli.context import CliContext, Refusal
 from mailserver.cli.ownership import reading_hint
 from mailserver.cli.queue_text import HEADINGS, as_object, page, rows, summary
@@ -25,6 +25,7 @@ from mailserver.mail.reply import printable
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import Spool, StoredMessage, Unreadable
 from mailserver.store.spool_format import HELD, RecipientState
+from mailserver.store.spool_json import Damaged
 
 _HEADER_OCTETS = 64 * 1024
 
@@ -104,9 +105,30 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
-def queue() -> None:
-    """What waits to be sent, and what to do about it."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def queue(context: click.Context) -> None:
+    """What waits to be sent, and what to do about it. Alone: how much waits where."""
+    if context.invoked_subcommand is None:
+        context.invoke(summary_)
+
+
+@queue.command("summary")
+@click.option("--json", "as_json", is_flag=True, help="Print one object; times are seconds since the epoch.")
+@click.pass_obj
+def summary_(context: CliContext, as_json: bool = False) -> None:
+    """How much waits, by state and by destination, with the oldest and the last words of each."""
+    now = time.time()
+    found = queue_totals.Totals()
+    for message in _found(context, Filter(), now):
+        found.count(message)
+    if as_json:
+        context.say_json(queue_totals.as_object(found))
+        return
+    if found.domains:
+        context.say_table(queue_totals.HEADINGS, queue_totals.rows(found, now))
+    if sys.stdout.isatty() or not found.domains:
+        context.say(queue_totals.sentence(found))
 
 
 @queue.command("list")
@@ -134,12 +156,16 @@ def list_(context: CliContext, /, as_json: bool, **filters: str | float | None) 
 @queue.command()
 @click.argument("queue_id", metavar="ID")
 @click.option("--content", "with_content", is_flag=True, help="Print the message itself instead, octet by octet.")
+@click.option("--transcript", "with_transcript", is_flag=True, help="Print what was said in the last attempts instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 @click.pass_obj
-def show(context: CliContext, /, queue_id: str, with_content: bool, as_json: bool) -> None:
+def show(context: CliContext, /, queue_id: str, with_content: bool, with_transcript: bool, as_json: bool) -> None:
     """One message: envelope, attempts, what the other side said, next attempt, header."""
     spool = queue_changes.open_spool(context)
     message = _message(spool, queue_id)
+    if with_transcript:
+        _show_transcript(context, spool, message)
+        return
     try:
         if with_content:
             sys.stdout.buffer.write(spool.read_content(message.content, message.size_octets))
@@ -154,6 +180,18 @@ def show(context: CliContext, /, queue_id: str, with_content: bool, as_json: boo
         return
     for line in page(message, time.time(), header, is_running=is_running):
         context.say(printable(line.expandtabs()))
+
+
+def _show_transcript(context: CliContext, spool: Spool, message: StoredMessage) -> None:
+    try:
+        text = spool.read_transcript(message.queue_id)
+    except (OSError, Damaged) as error:
+        context.refuse(f"{spool.paths.transcript(message.queue_id)}: cannot be read: {error}")
+    if not text:
+        hint = "" if context.config.relay.transcripts else "; they are kept with [relay] transcripts = true"
+        context.refuse(f"there is no transcript of {message.queue_id}{hint}")
+    for line in text.splitlines():
+        context.say(printable(line))
 
 
 @queue.command()

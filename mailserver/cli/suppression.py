@@ -25,7 +25,7 @@ _HEADINGS = ("ADDRESS", "STATE", "SINCE", "UNTIL", "BY", "WHY")
 def suppression() -> None:
     """Recipients to whom nothing is sent.
 
-    Their servers said again and again that there is no such mailbox ([relay] suppress_after), or somebody put them here.
+    Their servers said again and again that there is no such mailbox ([relay] suppress_after), or somebody said so.
     """
 
 

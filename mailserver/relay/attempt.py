@@ -28,6 +28,7 @@ from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Deferred, Delivered, Outcome, Stage
 from mailserver.mail.reply import Reply
 from mailserver.mail.route import MxRoute, Route, SmarthostRoute, SmarthostTls
+from mailserver.mail.transcript import Transcript
 from mailserver.maillog import LookedUp, SentInClear, Sink, Talked, Tried, nowhere
 from mailserver.ports import (
     Blocking,
@@ -117,12 +118,17 @@ class MxTransmitter:
         self.idle = IdleConversations(clock, keep_s=outward.limits.keep_s, max_idle=outward.limits.max_idle)
 
     async def send(
-        self, route: Route, envelope: Envelope, content: StoredContent, queue_id: str = ""
+        self,
+        route: Route,
+        envelope: Envelope,
+        content: StoredContent,
+        queue_id: str = "",
+        transcript: Transcript | None = None,
     ) -> dict[Recipient, Outcome]:
         """One attempt; exactly one outcome for each of the envelope's recipients."""
         if not envelope.recipients:
             return {}
-        return await _Attempt(self, route, envelope, FileContent(content, self._blocking), queue_id).run()
+        return await _Attempt(self, route, envelope, FileContent(content, self._blocking), queue_id, transcript).run()
 
     def close(self) -> None:
         """End the connections that wait for more; attempts under way go on."""
@@ -163,8 +169,15 @@ class _Attempt:
     """The state of one attempt: who is still pending, and what is known about them so far."""
 
     def __init__(
-        self, transmitter: MxTransmitter, route: Route, envelope: Envelope, content: ContentSource, queue_id: str
+        self,
+        transmitter: MxTransmitter,
+        route: Route,
+        envelope: Envelope,
+        content: ContentSource,
+        queue_id: str,
+        transcript: Transcript | None,
     ) -> None:
+        self._transcript = transcript
         self._transmitter = transmitter
         self._queue_id = queue_id
         self._route = route
@@ -203,6 +216,8 @@ class _Attempt:
         kept = self._transmitter.idle.take(self._route)
         if kept is not None:
             conversation, is_tls_missing = kept
+            if self._transcript is not None:
+                self._transcript.happened("on a connection that was kept from the message before")
             await self._send_over(conversation, is_tls_missing=is_tls_missing)
             for recipient in self._pending:
                 self._outcomes.pop(recipient, None)
@@ -227,15 +242,20 @@ class _Attempt:
     async def _try(self, target: Target, hop: NextHop) -> None:
         transmitter = self._transmitter
         port = transmitter.outward.port if isinstance(self._route, MxRoute) else self._route.port
+        if self._transcript is not None:
+            self._transcript.happened(f"connecting to {hop.host}, port {port}")
         try:
             stream = await transmitter.dialer.dial(
                 target.address or target.host, port, timeout_s=transmitter.outward.limits.connect_s
             )
         except ConnectionFailed as failed:
+            if self._transcript is not None:
+                self._transcript.failed(str(failed))
             self._tell_tried(hop, Stage.CONNECT, str(failed))
             self._note(dict.fromkeys(self._pending, Deferred(str(failed), Stage.CONNECT, host=hop.host)))
             return
         conversation = transmitter.converse(stream, hop)
+        self._transcribe(conversation, self._transcript)
         self._current = conversation
         opened = await conversation.open()
         transmitter.access.opened(self._route, opened)
@@ -256,7 +276,9 @@ class _Attempt:
 
     async def _send_over(self, conversation: Conversation, *, is_tls_missing: bool = False) -> None:
         self._current = conversation
+        self._transcribe(conversation, self._transcript)
         outcomes = await conversation.send(self._envelope.with_recipients(self._pending), self._content)
+        self._transcribe(conversation, None)
         self._current = None
         if isinstance(self._route, SmarthostRoute):
             outcomes = {to: not_final_without_login(outcome) for to, outcome in outcomes.items()}
@@ -266,8 +288,17 @@ class _Attempt:
         self._note(outcomes)
         self._transmitter.idle.give(self._route, conversation, is_tls_missing=is_tls_missing)
 
+    def _transcribe(self, conversation: Conversation, transcript: Transcript | None) -> None:
+        if self._transcript is not None:
+            conversation.transcribe(transcript)
+
     def _tell_plan(self, plan: MxPlan) -> None:
         """For the journal: what DNS said at this moment."""
+        if self._transcript is not None:
+            hosts_text = ", ".join(map(str, plan.targets)) or "none"
+            self._transcript.happened(f"{self._route}: hosts in the order in which they are tried: {hosts_text}")
+            if plan.verdict is not None:
+                self._transcript.failed(plan.verdict.reason)
         hosts = tuple(str(target) for target in plan.targets)
         reason = "" if plan.verdict is None else plan.verdict.reason
         self._transmitter.sink(LookedUp(self._queue_id, str(self._route), hosts, reason))

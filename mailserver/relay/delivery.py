@@ -11,6 +11,7 @@ from mailserver.mail.envelope import OriginalRecipient, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.route import Route
 from mailserver.mail.trace import local_trace
+from mailserver.mail.transcript import Transcript
 from mailserver.maillog import Expanded, Trouble
 from mailserver.ports import (
     Destination,
@@ -33,8 +34,16 @@ _UNTOLD = "the attempt ended without a result"
 class Delivery:
     """Makes attempts. `ledger` takes the copies that an alias makes; `announce` tells the queue of them."""
 
-    def __init__(self, doors: RelayDoors, ledger: Ledger, announce: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        doors: RelayDoors,
+        ledger: Ledger,
+        announce: Callable[[Report], None],
+        *,
+        keeps_transcripts: bool = False,
+    ) -> None:
         self._doors = doors
+        self._keeps_transcripts = keeps_transcripts
         self._ledger = ledger
         self._announce = announce
 
@@ -76,7 +85,11 @@ class Delivery:
     async def _transmit(self, route: Route, message: StoredMessage, numbers: list[int]) -> dict[int, Outcome]:
         recipients = message.envelope.recipients
         envelope = message.envelope.with_recipients(recipients[number] for number in numbers)
-        told = await self._doors.transmitter.send(route, envelope, message.content, message.queue_id)
+        transcript = Transcript(self._doors.clock.monotonic) if self._keeps_transcripts else None
+        told = await self._doors.transmitter.send(route, envelope, message.content, message.queue_id, transcript)
+        if transcript is not None and any(isinstance(outcome, Deferred) for outcome in told.values()):
+            # Before the state: while the state is being written, the message is surely there.
+            self._ledger.write_transcript(message.queue_id, str(route), transcript.text)
         return {number: told.get(recipients[number], Deferred(_UNTOLD, Stage.CONNECT)) for number in numbers}
 
     # --- here ---------------------------------------------------------------------------------------------------------

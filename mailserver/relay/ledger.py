@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Sink, Trouble
 from mailserver.ports import Blocking, Clock, Lane, Overloaded, Report, StorageFull, StorageTrouble
-from mailserver.store.spool import AddReport, Change, Remove, Spool, WriteState
+from mailserver.store.spool import AddReport, Change, Remove, Spool, WriteState, WriteTranscript
 from mailserver.store.spool_format import Progress
 
 # Removals alone wait this long for company: nobody waits for them, and each group costs one directory fsync.
@@ -63,6 +63,10 @@ class Ledger:
     def add_report(self, report: Report) -> "Deferred[None]":
         """Fires when the report is in the queue's folder, durable. Never fails."""
         return self._put(report.queue_id, AddReport(report, self._clock.now()))
+
+    def write_transcript(self, queue_id: QueueId, destination: str, text: str) -> None:
+        """Keep what was said in an attempt that has just ended. Nobody waits for it."""
+        self._put(queue_id, WriteTranscript(queue_id, destination, text, self._clock.now()))
 
     def idle(self) -> "Deferred[None]":
         """Fires when nothing waits to be written."""

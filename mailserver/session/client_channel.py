@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from mailserver.mail.outcome import Stage
 from mailserver.mail.reply import Reply, printable
+from mailserver.mail.transcript import Transcript
 from mailserver.ports import Clock, ConnectionFailed, Stream, TlsFailed
 from mailserver.wire.smtp_replies import ReplyFault, ReplyParser
 
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 # Only what has arrived already counts as last words; the time is for a stream that does not know yet that it is dead.
 LAST_WORDS_S = 5.0
+# What is being written or waited for, where a transcript must not show it.
+AUTH = "AUTH"
+CONTENT = "the content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class ClientChannel:
         self.timeouts = timeouts
         self._clock = clock
         self._parser = ReplyParser()
+        self.transcript: Transcript | None = None
 
     @property
     def has_input(self) -> bool:
@@ -103,6 +108,24 @@ class ClientChannel:
 
     async def read_reply(self, timeout_s: float, what: str) -> Reply:
         """The next reply. The time is for the whole reply, so that a drip of octets does not stretch it."""
+        try:
+            reply = await self._next_reply(timeout_s, what)
+        except Gone as gone:
+            if self.transcript is not None:
+                self.transcript.failed(str(gone))
+            raise
+        if self.transcript is not None:
+            self._note_reply(reply, what)
+        return reply
+
+    def _note_reply(self, reply: Reply, what: str) -> None:
+        assert self.transcript is not None
+        if what == AUTH and reply.code == 334:
+            self.transcript.happened("(a challenge, not shown)")
+        else:
+            self.transcript.heard(reply)
+
+    async def _next_reply(self, timeout_s: float, what: str) -> Reply:
         reply = self._parser.next_reply()
         if reply is None:
             reply = await self.within(timeout_s, self._receive_reply(), f"an answer to {what}")
@@ -131,7 +154,19 @@ class ClientChannel:
 
     async def write(self, octets: bytes, timeout_s: float, what: str) -> None:
         """Write within a time. Raises `Gone`."""
+        if self.transcript is not None:
+            self._note_written(octets, what)
         await self.within(timeout_s, self.stream.write(octets), f"room to write {what}")
+
+    def _note_written(self, octets: bytes, what: str) -> None:
+        """Commands as they are; of content and passwords only that there was some."""
+        assert self.transcript is not None
+        if what == CONTENT:
+            self.transcript.happened(f"({len(octets)} octets of content)")
+        elif what == AUTH:
+            self.transcript.happened("(AUTH, not shown)")
+        else:
+            self.transcript.said(octets)
 
     async def within(self, timeout_s: float, awaitable: Awaitable[T], what: str) -> T:
         """The result, or `Gone` when time is over or the connection is. `TlsFailed` passes."""

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.headers import header_end
 from mailserver.mail.outcome import Bounced, Deferred, Outcome, Stage
+from mailserver.mail.transcript import Transcript
 from mailserver.ports import Clock, ContentSource, NextHop, NotOpened, Opened, Stream
-from mailserver.session.client_channel import ClientChannel, Gone, Timeouts
+from mailserver.session.client_channel import CONTENT, ClientChannel, Gone, Timeouts
 from mailserver.session.recipient_groups import next_group
 from mailserver.session.smtp_opening import Opening
 from mailserver.wire import smtp_commands
@@ -67,6 +68,10 @@ class SmtpClientSession:
         else:
             self._is_open = True
         return result
+
+    def transcribe(self, transcript: Transcript | None) -> None:
+        """See `ports.Conversation`."""
+        self._channel.transcript = transcript
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -158,7 +163,7 @@ class SmtpClientSession:
                         last_block = await self._write_content(content, first)
                         # From here on the host may have taken it, whatever becomes of the connection.
                         broke_at = None
-                        await channel.write(last_block, timeouts.block_s, "the content")
+                        await channel.write(last_block, timeouts.block_s, CONTENT)
                         may_have_last_words = False
                     case Finished(is_usable):
                         self._must_reset = transaction.leaves_state
@@ -188,7 +193,7 @@ class SmtpClientSession:
             if left > 0:
                 await _next_piece(pieces)
             while left > 0:
-                await self._channel.write(waiting, block_s, "the content")
+                await self._channel.write(waiting, block_s, CONTENT)
                 piece = await _next_piece(pieces)
                 left -= len(piece)
                 waiting = stuffer.feed(piece)

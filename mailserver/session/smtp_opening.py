@@ -13,7 +13,7 @@ Decisions:
 
 from mailserver.mail.outcome import Stage
 from mailserver.ports import NextHop, NotOpened, Opened, TlsDetails, TlsFailed, TlsUse
-from mailserver.session.client_channel import ClientChannel, Gone
+from mailserver.session.client_channel import AUTH, ClientChannel, Gone
 from mailserver.wire import smtp_commands
 from mailserver.wire.smtp_extensions import Extensions, parse_extensions
 
@@ -96,6 +96,8 @@ class Opening:
             reason = f"the TLS handshake did not succeed: {failed}" if isinstance(failed, TlsFailed) else str(failed)
             may_try = self._hop.tls is TlsUse.OPPORTUNISTIC
             return NotOpened(reason, Stage.STARTTLS, may_try_in_clear=may_try)
+        if self._channel.transcript is not None:
+            self._channel.transcript.happened(f"({self.tls.version}, {self.tls.cipher})")
         # RFC 3207 4.2: what was learnt in clear is forgotten.
         self._channel.forget()
         self.extensions = Extensions()
@@ -108,15 +110,15 @@ class Opening:
         if self.tls is None and not self._hop.may_auth_in_clear:
             return NotOpened("no password is sent without TLS", Stage.AUTH)
         if "PLAIN" in self.extensions.mechanisms:
-            reply = await self._channel.ask(smtp_commands.auth_plain(login), self._channel.timeouts.auth_s, "AUTH")
+            reply = await self._channel.ask(smtp_commands.auth_plain(login), self._channel.timeouts.auth_s, AUTH)
             answers = [smtp_commands.sasl_response(smtp_commands.plain_response(login))]
         elif "LOGIN" in self.extensions.mechanisms:
-            reply = await self._channel.ask(smtp_commands.AUTH_LOGIN, self._channel.timeouts.auth_s, "AUTH")
+            reply = await self._channel.ask(smtp_commands.AUTH_LOGIN, self._channel.timeouts.auth_s, AUTH)
             answers = list(smtp_commands.login_responses(login))
         else:
             return NotOpened("the host offers neither AUTH PLAIN nor AUTH LOGIN", Stage.AUTH)
         while 300 <= reply.code < 400 and answers:
-            reply = await self._channel.ask(answers.pop(0), self._channel.timeouts.auth_s, "AUTH")
+            reply = await self._channel.ask(answers.pop(0), self._channel.timeouts.auth_s, AUTH)
         if 200 <= reply.code < 300:
             return None
         if reply.is_permanent:

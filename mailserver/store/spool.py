@@ -20,6 +20,8 @@ What a crash (or a power cut) can leave, who cleans it up, and the test that sho
 10. A rule of the configuration holds a recipient, and the hold is not written yet: there is no state file, so the
    rules are asked again at start, before anybody is tried. (A hold by the operator is on disk when it is answered.)
 11. Delivered at the next hop, state not written: nobody can know, so it is sent again (at least once).
+12. A transcript, no message: the message was removed and its transcript not yet. `sweep_states` removes it. One that a
+    power cut left empty or lost is written anew by the next attempt: it is for looking at and nothing depends on it.
 
 A removal takes the message file first and syncs the folder before the state goes, so that a state with delivered marks
 never disappears before its message.
@@ -51,6 +53,7 @@ from mailserver.store.spool_format import (
     head_end,
 )
 from mailserver.store.spool_json import Damaged
+from mailserver.store.transcripts import MAX_CHARS, with_section
 
 _FIRST_READ_OCTETS = 4096
 
@@ -116,7 +119,17 @@ class AddReport:
     received_at: float
 
 
-Change = WriteState | Remove | AddReport
+@dataclass(frozen=True, slots=True)
+class WriteTranscript:
+    """Keep what was said in an attempt that ended at `at`. Never answered with trouble: it is for looking at only."""
+
+    queue_id: QueueId
+    destination: str
+    text: str
+    at: float
+
+
+Change = WriteState | Remove | AddReport | WriteTranscript
 
 
 class Spool:
@@ -178,7 +191,7 @@ class Spool:
             yield Unreadable(queue_id, self.paths.state(queue_id), str(refusal), False)
 
     def sweep_states(self, known: Iterable[str]) -> int:
-        """Remove the states of messages that are not there (row 4); their number. Raises `OSError`.
+        """Remove states and transcripts of messages that are not there (rows 4, 12); how many states. Raises `OSError`.
 
         `known` are the names that `ids` gave; a message that came later is looked for, so none loses its state.
         """
@@ -188,6 +201,10 @@ class Spool:
             if not self.paths.message(QueueId(name)).exists():
                 self._files.discard(str(self.paths.state(QueueId(name))))
                 count += 1
+        with contextlib.suppress(FileNotFoundError):
+            for name in {entry.name for entry in os.scandir(self.paths.transcripts)}.difference(known):
+                if not self.paths.message(QueueId(name)).exists():
+                    self._files.discard(str(self.paths.transcript(QueueId(name))))
         return count
 
     # --- reading one --------------------------------------------------------------------------------------------------
@@ -205,6 +222,17 @@ class Spool:
         with content.path.open("rb") as file:
             file.seek(content.offset)
             return file.read(min(limit, content.length))
+
+    def read_transcript(self, queue_id: QueueId) -> str | None:
+        """What was said in the last attempts; None when nothing is kept. Raises `OSError` or `Damaged`."""
+        try:
+            descriptor = _open_regular(str(self.paths.transcript(queue_id)))
+        except FileNotFoundError:
+            return None
+        try:
+            return _read_all(descriptor, 4 * MAX_CHARS).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
 
     def _read_message(self, queue_id: QueueId) -> StoredMessage:
         path = self.paths.message(queue_id)
@@ -265,7 +293,9 @@ class Spool:
         answers: dict[int, StorageFull | StorageTrouble] = {}
         messages, states = str(self.paths.messages), str(self.paths.states)
         written = [
-            (number, self._prepared(change)) for number, change in enumerate(changes) if not isinstance(change, Remove)
+            (number, self._prepared(change))
+            for number, change in enumerate(changes)
+            if isinstance(change, WriteState | AddReport)
         ]
         ready = []
         for number, prepared in written:
@@ -275,6 +305,9 @@ class Spool:
                 answers[number] = storage_error(prepared)
         for folder in (messages, states):
             self._put_in_force([item for item in ready if item[1].folder == folder], folder, answers)
+        for change in changes:
+            if isinstance(change, WriteTranscript):
+                self._write_transcript(change)
         self._remove([(n, change.queue_id) for n, change in enumerate(changes) if isinstance(change, Remove)], answers)
         return [answers.get(number) for number in range(len(changes))]
 
@@ -341,6 +374,26 @@ class Spool:
         for number, queue_id in items:
             if number not in answers:
                 self._files.discard(str(self.paths.state(queue_id)))
+                self._files.discard(str(self.paths.transcript(queue_id)))
+
+    def _write_transcript(self, change: WriteTranscript) -> None:
+        """Whole or not at all, but not durable: after a power cut the next attempt writes another."""
+        temporary = str(self.paths.temporary_transcript(change.queue_id))
+        try:
+            if not self.has(change.queue_id):
+                return
+            old = self.read_transcript(change.queue_id) or ""
+            self._files.make_folder(str(self.paths.transcripts))
+            self._files.discard(temporary)
+            descriptor = self._files.create(temporary)
+            try:
+                text = with_section(old, change.destination, change.text, change.at)
+                self._files.write(descriptor, (text.encode("utf-8", "backslashreplace"),))
+            finally:
+                self._files.close(descriptor)
+            self._files.rename(temporary, str(self.paths.transcript(change.queue_id)))
+        except (OSError, Damaged):
+            self._files.discard(temporary)
 
     def _sync_folder(self, folder: str, numbers: list[int], answers: dict[int, StorageFull | StorageTrouble]) -> None:
         try:

@@ -76,13 +76,13 @@ class NewerFormat(Exception):
 
 
 class SpoolPaths:
-    """`<state>/queue/{tmp,messages,states,damaged}`; every name is a queue id, so it never holds a peer's octets.
+    """`<state>/queue/{tmp,messages,states,transcripts,damaged}`; names are queue ids, so none holds a peer's octets.
 
     Flat folders: a group of messages then costs one directory fsync (sub-folders by hash would cost one each), and ext4
     and xfs index large directories, so 100,000 names in one are no burden.
     """
 
-    __slots__ = ("_messages", "_states", "_tmp", "damaged", "folder", "messages", "states", "tmp")
+    __slots__ = ("_messages", "_states", "_tmp", "damaged", "folder", "messages", "states", "tmp", "transcripts")
 
     def __init__(self, state: Path) -> None:
         self.folder = state / "queue"
@@ -90,6 +90,7 @@ class SpoolPaths:
         self.messages = self.folder / "messages"
         self.states = self.folder / "states"
         self.damaged = self.folder / "damaged"
+        self.transcripts = self.folder / "transcripts"
         # Joining text is ten times as fast as joining paths; these are on the way of every message.
         self._tmp, self._messages, self._states = f"{self.tmp}/", f"{self.messages}/", f"{self.states}/"
 
@@ -108,6 +109,14 @@ class SpoolPaths:
     def state(self, queue_id: QueueId) -> Path:
         """The state file; there is none until something has happened to a recipient."""
         return Path(self._states + queue_id)
+
+    def transcript(self, queue_id: QueueId) -> Path:
+        """What was said in the last sessions; only where transcripts are kept."""
+        return self.transcripts / queue_id
+
+    def temporary_transcript(self, queue_id: QueueId) -> Path:
+        """Where a transcript is written before it is renamed to `transcript`."""
+        return Path(f"{self._tmp}{queue_id}.transcript")
 
     def state_name(self, queue_id: QueueId) -> str:
         """The same as text, for who only opens it."""

@@ -21,7 +21,7 @@ from mailserver.store.control_socket import Response
 from mailserver.store.files import Files
 from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_read import JournalReader
-from mailserver.store.spool import AddReport, Spool, WriteState
+from mailserver.store.spool import AddReport, Spool, WriteState, WriteTranscript
 from mailserver.store.spool_format import RecipientProgress, RecipientState, SpoolPaths
 from mailserver.store.state_lock import StateLock
 from tests.fakes.directory import box
@@ -314,3 +314,40 @@ async def test_with_a_server_orders_go_through_its_socket(desk, monkeypatch):
         ("queue-bounce", "eva", "", {"recipient": "bob", "reason": "why"}),
     ]
     assert not desk.spool.read(desk.old).progress[0].is_held
+
+
+# --- totals and transcripts -------------------------------------------------------------------------------------------
+
+
+def test_the_summary_counts_by_state_and_destination(desk):
+    found = json.loads(desk("summary", "--json"))
+    assert (found["messages"], found["states"]) == (3, {"delivered": 1, "waiting": 3})
+    assert found["oldest"] == pytest.approx(desk.now - 90_000, abs=0.01)
+    first = found["domains"][0]
+    assert (first["domain"], first["messages"], first["states"]) == ("example.net", 2, {"waiting": 2})
+    assert first["last_words"] == "450 4.7.1 greylisted come back"
+    assert [one["domain"] for one in found["domains"]] == ["example.net", "elsewhere.example"]
+    desk("hold", desk.new)
+    assert json.loads(desk("summary", "--json"))["states"]["held"] == 1
+
+
+def test_without_a_subcommand_the_summary_is_printed(desk):
+    assert desk() == desk("summary")
+    assert desk().splitlines()[0].split("\t") == [
+        "example.net",
+        "2",
+        "2",
+        "0",
+        "25h",
+        "450 4.7.1 greylisted come back",
+    ]
+    desk("remove", "--all", "--yes")
+    assert desk() == "the queue is empty\n"
+
+
+def test_a_transcript_is_shown_when_there_is_one(desk):
+    assert "kept with [relay] transcripts = true" in desk("show", desk.old, "--transcript", code=1)
+    desk.spool.apply([WriteTranscript(desk.old, "example.net", "   0.000 < 220 \x1b[31m\n", desk.now)])
+    lines = desk("show", desk.old, "--transcript").splitlines()
+    assert lines[0].startswith("== example.net, ")
+    assert lines[1] == "   0.000 < 220 ?[31m"

@@ -48,7 +48,9 @@ class ScriptedTransmitter:
         self.busy = 0
         self.most = 0
 
-    async def send(self, route, envelope, content, queue_id=""):
+    async def send(self, route, envelope, content, queue_id="", transcript=None):
+        if transcript is not None:
+            transcript.happened(f"connecting to {route}")
         self.sent.append((str(route), tuple(str(one.mailbox) for one in envelope.recipients)))
         self.busy += 1
         self.most = max(self.most, self.busy)
@@ -84,7 +86,16 @@ class Office:
     """Everything around a `RelayRunner`; `restart` drops what is in memory, as a kill would."""
 
     def __init__(
-        self, state, *, schedule=USUAL, files=None, answer=lambda route, recipient: OK, limit=10, total=200, rules=()
+        self,
+        state,
+        *,
+        schedule=USUAL,
+        files=None,
+        answer=lambda route, recipient: OK,
+        limit=10,
+        total=200,
+        rules=(),
+        transcripts=False,
     ):
         self.clock = FakeClock()
         self.files = files or Files()
@@ -99,7 +110,12 @@ class Office:
         self.local = {}
         self.suppression = None
         self._settings = RelaySettings(
-            schedule, Reporter("mail.example.org", box("postmaster@example.org")), limit, total, tuple(rules)
+            schedule,
+            Reporter("mail.example.org", box("postmaster@example.org")),
+            limit,
+            total,
+            hold_rules=tuple(rules),
+            keeps_transcripts=transcripts,
         )
         self.restart(is_first=True)
 

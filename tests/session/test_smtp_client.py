@@ -8,6 +8,7 @@ from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Body, Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
 from mailserver.mail.route import Login
+from mailserver.mail.transcript import MAX_CHARS, Transcript
 from mailserver.ports import NextHop, NotOpened, Opened, TlsDetails, TlsFailed, TlsRequirement, TlsUse
 from mailserver.session.client_channel import Timeouts
 from mailserver.session.smtp_client import ClientLimits, SmtpClientSession
@@ -217,6 +218,54 @@ AUTH = (*HELLO, b"250-mx\r\n250 AUTH LOGIN PLAIN\r\n")
 AUTH_LOGIN = (*HELLO, b"250-mx\r\n250 AUTH=LOGIN\r\n")
 
 
+def test_a_transcript_has_commands_and_answers_and_neither_passwords_nor_content():
+    login = (C(b"AUTH LOGIN\r\n"), b"334 VXNlcm5hbWU6\r\n", C(b"dQ==\r\n"), b"334 UGFzc3dvcmQ6\r\n", C(b"cA==\r\n"))
+    _, conversation = session(
+        *HELLO,
+        b"250-mx\r\n250-PIPELINING\r\n250 AUTH=LOGIN\r\n",
+        *login,
+        b"235 ok\r\n",
+        C(FROM + TO_A + DATA),
+        b"250 ok\r\n450-4.7.1 later\r\n450 4.7.1 please\r\n354 go\r\n",
+        EOF,
+        login=LOGIN,
+        in_clear=True,
+    )
+    clock = FakeClock()
+    transcript = Transcript(clock.monotonic)
+    conversation.transcribe(transcript)
+    run(conversation.open())
+    run(conversation.send(ENVELOPE, CONTENT))
+    assert [line[9:] for line in transcript.text.splitlines()][:12] == [
+        "< 220 mx ESMTP",
+        "> EHLO us.example",
+        "< 250-mx",
+        "< 250-PIPELINING",
+        "< 250 AUTH=LOGIN",
+        "- (AUTH, not shown)",
+        "- (a challenge, not shown)",
+        "- (AUTH, not shown)",
+        "- (a challenge, not shown)",
+        "- (AUTH, not shown)",
+        "< 235 ok",
+        "> MAIL FROM:<s@example.org>",
+    ]
+    assert "> RCPT TO:<a@example.net>\n" in transcript.text
+    assert "< 450-4.7.1 later\n" in transcript.text
+    for secret in ("dQ==", "cA==", "Subject", "VXNl"):
+        assert secret not in transcript.text
+    conversation.transcribe(None)
+
+
+def test_a_transcript_is_bounded_and_printable():
+    transcript = Transcript(FakeClock().monotonic)
+    for _ in range(100):
+        transcript.said(b"\x1b[31m\xff" + b"x" * 3000 + b"\r\n")
+    assert len(transcript.text) < MAX_CHARS + 100
+    assert transcript.text.endswith("(the rest is left out)\n")
+    assert all(line.isprintable() for line in transcript.text.splitlines())
+
+
 def test_auth_plain_is_preferred():
     assert opening(*AUTH, C(b"AUTH PLAIN AHUAcA==\r\n"), b"235 ok\r\n", login=LOGIN, in_clear=True)[1] == Opened(None)
 
@@ -361,7 +410,7 @@ def test_a_host_that_never_takes_the_rest_defers_them():
 
 
 def test_many_messages_on_one_connection_until_the_host_has_enough():
-    stream, conversation = session(
+    _, conversation = session(
         *HELLO, b"250-mx\r\n250-PIPELINING\r\n250 LIMITS MAILMAX=3\r\n",
         *SENT, b"250 one\r\n",
         C(FROM + TO_A + DATA), b"250\r\n550 no\r\n503 no\r\n",
