@@ -410,7 +410,7 @@ def test_a_host_that_never_takes_the_rest_defers_them():
 
 
 def test_many_messages_on_one_connection_until_the_host_has_enough():
-    _, conversation = session(
+    stream, conversation = session(
         *HELLO, b"250-mx\r\n250-PIPELINING\r\n250 LIMITS MAILMAX=3\r\n",
         *SENT, b"250 one\r\n",
         C(FROM + TO_A + DATA), b"250\r\n550 no\r\n503 no\r\n",
