@@ -180,7 +180,7 @@ class Reporting:
         return replace(
             one,
             is_smarthost=isinstance(route, SmarthostRoute),
-            is_forwarded=is_stranger and not login_of(message.source) and message.source != OUR_OWN,
+            is_forwarded=is_stranger and not login_of(message.source),
         )
 
     async def _beginning(self, message: StoredMessage) -> bytes:
