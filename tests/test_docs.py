@@ -8,6 +8,8 @@ import pytest
 from mailserver import maillog
 from mailserver.cli.main import main
 from mailserver.maillog import MailEvent
+from mailserver.store.spool_format import FORMAT_VERSION, STATE_VERSION, RecipientProgress
+from mailserver.store.suppression import SUPPRESSION_VERSION
 
 ROOT = Path(__file__).parents[1]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -25,7 +27,7 @@ def test_every_word_of_the_log_is_explained_and_no_other():
     assert explained == words
 
 
-@pytest.mark.parametrize("document", ["docs/operating.md", "docs/flow.md", "bench/README.md"])
+@pytest.mark.parametrize("document", ["docs/operating.md", "docs/flow.md", "docs/queue-format.md", "bench/README.md"])
 def test_links_and_modules_that_are_named_exist(document):
     text = (ROOT / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
@@ -45,7 +47,16 @@ def test_every_command_that_is_named_exists():
         known.add(name)
         known.update(f"{name} {one}" for one in getattr(command, "commands", {}))
     for text in (README, OPERATING):
-        for named in re.findall(r"`?mailserver ((?:account|alias|queue) [a-z|]+|route|check-config)", text):
+        for named in re.findall(r"`?mailserver ((?:account|alias|queue|suppression) [a-z|]+|route|check-config)", text):
             group, _, rest = named.partition(" ")
             for one in rest.split("|"):
                 assert f"{group} {one}".strip() in known
+
+
+def test_the_queue_format_is_described_with_its_versions():
+    text = (ROOT / "docs" / "queue-format.md").read_text()
+    assert f"## Message file: version {FORMAT_VERSION}\n" in text
+    assert f"## State file: version {STATE_VERSION}\n" in text
+    assert f"## The suppression list: version {SUPPRESSION_VERSION}\n" in text
+    for key in (*RecipientProgress.__slots__, "received_at", "source", "notify", "orcpt"):
+        assert f"`{key}`" in text

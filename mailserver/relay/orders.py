@@ -140,6 +140,8 @@ class Orders:
         await self._ledger.write_state(message.queue_id, opened.snapshot)
         self._doors.sink(Released(message.queue_id, _addresses(message, numbers), by))
         self._replan(opened, message)
+        # Whoever releases wants it tried now, also where the destination is given a rest.
+        self._queue.bring_forward([message.queue_id], self._doors.clock.monotonic())
         return Done(1)
 
     async def _bounce(self, opened: Opened, message: StoredMessage, choice: Choice, by: str, reason: str) -> Done:

@@ -96,6 +96,21 @@ def test_only_recipients_that_fit_are_held(office):
     assert [one.shown_state for one in office.spool.read(queue_id).progress] == ["waiting", "held"]
 
 
+def test_release_does_not_wait_for_a_destination_that_rests(office):
+    office.transmitter.answer = lambda route, recipient: DOWN
+    queue_id = office.put("bob@example.net")
+    office.settle()
+    hold(office, queue_id)
+    for _ in range(3):
+        office.put("eve@example.net")
+        office.advance(400)
+    office.transmitter.answer = lambda route, recipient: OK
+    count = len(office.transmitter.sent)
+    release(office, queue_id)
+    office.settle()
+    assert ("example.net", ("bob@example.net",)) in office.transmitter.sent[count:]
+
+
 def test_retry_does_not_release(office):
     queue_id = office.put("bob@example.net")
     office.settle()

@@ -190,7 +190,7 @@ def test_unknown_trouble_is_deferred_with_its_traceback_told(tmp_path):
 
 
 def test_an_attempt_that_tells_nothing_of_a_recipient_is_a_deferral(office):
-    async def send(route, envelope, content, queue_id):
+    async def send(route, envelope, content, queue_id, transcript):
         return {}
 
     office.transmitter.send = send

@@ -38,7 +38,7 @@ def test_every_recipient_comes_to_exactly_one_end(steps, answers):
         office = Office(Path(folder), schedule=Schedule((300.0, 600.0), 7200.0, 3000.0), answer=answer)
         transmit = office.transmitter.send
 
-        async def send(route, envelope, content, queue_id):
+        async def send(route, envelope, content, queue_id, transcript):
             outcomes = await transmit(route, envelope, content)
             for recipient, outcome in outcomes.items():
                 told.setdefault(str(recipient.mailbox), []).append(outcome)
