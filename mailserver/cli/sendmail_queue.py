@@ -63,14 +63,15 @@ def _lines(messages: list[StoredMessage], running: frozenset[str]) -> Iterator[s
     yield _HEADING
     for message in messages:
         sender = message.envelope.reverse_path
-        mark = "*" if message.queue_id in running else " "
+        is_held = any(one.is_held for one in message.progress)
+        mark = "*" if message.queue_id in running else "!" if is_held else " "
         arrival = time.strftime("%a %b %d %H:%M:%S", time.localtime(message.received_at))
         size = message.size_octets
         yield f"{message.queue_id}{mark} {size:>8} {arrival}  {'MAILER-DAEMON' if sender is None else sender}"
         for recipient, one in zip(message.envelope.recipients, message.progress, strict=True):
             if not one.is_waiting:
                 continue
-            words = str(one.reply) if one.reply is not None else one.reason
+            words = f"held by {one.held_by}" if one.is_held else str(one.reply) if one.reply is not None else one.reason
             if words:
                 yield f"({words})".rjust(78)
             yield f"{'':43}{recipient.mailbox}"

@@ -67,8 +67,16 @@ def _queued(config: Config, message: StoredMessage, address: str, one: Recipient
         return Standing(address, one.state.value, f"given up: {one.reason}", "a report to the sender is being made")
     why = f": {one.reason}" if one.reason else ""
     words = f'; it said "{one.reply}"' if one.reply is not None else ""
+    if one.is_held:
+        reason = f": {one.held_reason}" if one.held_reason else ""
+        return Standing(
+            address,
+            "held",
+            f"held since {moment(one.held_since)} by {one.held_by}{reason}",
+            f"it stays until somebody says: mailserver queue release {message.queue_id}",
+        )
     when = f"at {moment(one.next_attempt)}" if one.next_attempt > now else "at once"
-    end = moment(message.received_at + config.relay.expire_after)
+    end = moment(message.received_at + one.held_s + config.relay.expire_after)
     return Standing(
         address,
         "waiting",

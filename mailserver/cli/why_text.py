@@ -182,6 +182,17 @@ def _released(entry: Entry, queue_id: str) -> str:
     return f"released for {_list(entry.texts('recipients'))} by {entry.text('by')}"
 
 
+def _suppressed(entry: Entry, queue_id: str) -> str:
+    del queue_id
+    reason = f": {entry.text('reason')}" if entry.text("reason") else ""
+    return f"{entry.text('recipient')} came on the suppression list, by {entry.text('by')}{reason}"
+
+
+def _unsuppressed(entry: Entry, queue_id: str) -> str:
+    del queue_id
+    return f"{entry.text('recipient')} was taken off the suppression list by {entry.text('by')}"
+
+
 def _trouble(entry: Entry, queue_id: str) -> str:
     del queue_id
     effect = f" ({entry.text('effect')})" if entry.text("effect") else ""
@@ -238,6 +249,8 @@ _SENTENCES: dict[str, Callable[[Entry, str], str]] = {
     "ordered": _ordered,
     "held": _held,
     "released": _released,
+    "suppressed": _suppressed,
+    "unsuppressed": _unsuppressed,
     "trouble": _trouble,
     "damaged": _damaged,
     "fetched": _fetched,

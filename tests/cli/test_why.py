@@ -181,6 +181,17 @@ def test_a_message_that_waits(desk):
     assert message["now"][0]["state"] == "waiting"
 
 
+def test_what_is_held_is_told_with_who_can_end_that(desk):
+    spool = Spool(SpoolPaths(desk.state), Files())
+    spool.prepare()
+    spool.apply([AddReport(Report(OUT, Envelope(box(ALICE), (Recipient(box(FAR)),)), b"\r\n"), desk.now)])
+    spool.apply([WriteState(OUT, (RecipientProgress(held_by="eva", held_reason="asked", held_since=desk.now),))])
+    text = desk(OUT)
+    assert " by eva: asked" in text
+    assert f"it stays until somebody says: mailserver queue release {OUT}" in text
+    assert desk.json(OUT)["messages"][0]["now"][0]["state"] == "held"
+
+
 def test_what_is_only_in_the_queue_is_told_from_there(desk):
     spool = Spool(SpoolPaths(desk.state), Files())
     spool.prepare()
