@@ -27,7 +27,7 @@ def test_every_word_of_the_log_is_explained_and_no_other():
     assert explained == words
 
 
-@pytest.mark.parametrize("document", ["docs/operating.md", "docs/flow.md", "docs/queue-format.md", "bench/README.md"])
+@pytest.mark.parametrize("document", ["docs/operating.md", "docs/flow.md", "docs/bounces.md", "docs/queue-format.md", "bench/README.md"])
 def test_links_and_modules_that_are_named_exist(document):
     text = (ROOT / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]

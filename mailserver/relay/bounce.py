@@ -73,13 +73,18 @@ def make_report(
     action = reports[0].action
     assert all(one.action is action for one in reports), "one report has one action"
     is_utf8 = needs_utf8(subject.envelope, reports)
+    returned = _returned(subject, action)
     about = About(
-        subject.queue_id, subject.received_at, _field(subject.content, b"subject"), subject.age_s, subject.is_ours
+        subject.queue_id,
+        subject.received_at,
+        _field(subject.content, b"subject"),
+        age_s=subject.age_s,
+        is_double=subject.is_ours,
+        is_whole_given_back=returned.is_full,
     )
     is_trouble = action in (Action.FAILED, Action.DELAYED)
     explained = tuple(Explained(one, explain(one) if is_trouble else None) for one in reports)
     causes = frozenset(one.why.cause for one in explained if one.why is not None)
-    returned = _returned(subject, action)
     parts = [
         _text_part(human_part(reporter.hostname, explained, about)),
         _part(

@@ -48,13 +48,13 @@ _OPENING_DOUBLE = (
 # What the other server did, by how far the attempt came.
 _REFUSED = {
     Stage.MAIL: "the recipient's mail server refused mail from this sender",
-    Stage.RCPT: "the recipient's mail server refused this address",
+    Stage.RCPT: "the recipient's mail server refused the address",
     Stage.DATA: "the recipient's mail server refused this message",
     Stage.EOD: "the recipient's mail server looked at the message and refused it",
 }
 _PUT_OFF = {
     Stage.MAIL: "the recipient's mail server does not take mail from this sender now",
-    Stage.RCPT: "the recipient's mail server does not take mail for this address now",
+    Stage.RCPT: "the recipient's mail server does not take mail for the address now",
     Stage.DATA: "the recipient's mail server does not take this message now",
     Stage.EOD: "the recipient's mail server does not take this message now",
 }
@@ -66,7 +66,8 @@ _NOT_LET_IN = "the recipient's mail server takes no mail from this one now"
 class About:
     """By what the sender knows the message again. `subject` as it stands in the header, `sent_at` since the epoch.
 
-    `age_s` is how old the message is now. `is_double`: the message was a report of ours.
+    `age_s` is how old the message is now. `is_double`: the message was a report of ours. `is_whole_given_back`: not
+    only its header follows.
     """
 
     queue_id: str
@@ -74,6 +75,7 @@ class About:
     subject: bytes = b""
     age_s: float = 0.0
     is_double: bool = False
+    is_whole_given_back: bool = False
 
     def lines(self) -> Iterator[str]:
         """For the text."""
@@ -116,8 +118,8 @@ def human_part(reporter: str, explained: tuple[Explained, ...], about: About) ->
             paragraphs.append(["-" * 20])
         paragraphs += _group(happened, members)
     ending = f"In our log this message is called {about.queue_id}. The parts that follow are for programs"
-    what = "the report" if about.is_double else "your message"
-    ending += f" and give back the beginning of {what}." if action is Action.FAILED else "."
+    whose = "the report" if about.is_double else "your message"
+    ending += f" and give back {'' if about.is_whole_given_back else 'the header of '}{whose}."
     paragraphs.append(_wrapped(ending))
     return "\n\n".join("\n".join(lines) for lines in paragraphs) + "\n"
 
@@ -160,7 +162,7 @@ def _silent_hosts(members: list[Explained]) -> Iterator[list[str]]:
     hosts = list(dict.fromkeys(one.report.host for one in members if one.report.reply is None and one.report.host))
     if hosts:
         more = f" and {len(hosts) - _MAX_REPLIES} more" if len(hosts) > _MAX_REPLIES else ""
-        yield _wrapped(f"The server that was tried last: {', '.join(hosts[:_MAX_REPLIES])}{more}.")
+        yield _wrapped(f"The server that was tried: {', '.join(hosts[:_MAX_REPLIES])}{more}.")
 
 
 def _said(members: list[Explained]) -> Iterator[list[str]]:
@@ -197,7 +199,11 @@ def _happened(one: RecipientReport, about: About) -> str:
     reason = _reason(one)
     times = "once" if one.attempts == 1 else f"{one.attempts} times"
     if one.is_expired:
-        tried = f"It was tried {times} in {duration(about.age_s)}" if one.attempts else "It was tried"
+        tried = (
+            f"It was tried {times} in {duration(about.age_s)}"
+            if one.attempts
+            else f"It waited for {duration(about.age_s)}"
+        )
         return f"{tried} and then given up. The last time: {reason}."
     if one.action is Action.DELAYED and one.attempts:
         return f"{reason[:1].upper()}{reason[1:]}. It was tried {times} so far."
