@@ -23,10 +23,11 @@ from mailserver.relay.opened import Opened, OpenMessages
 from mailserver.relay.progress import why_no_report
 from mailserver.relay.queue import Queue
 from mailserver.store.queue_orders import Choice, given_up, held, released, with_report
-from mailserver.store.spool import StoredMessage
+from mailserver.store.spool import StoredMessage, Unreadable
 from mailserver.store.spool_format import RecipientProgress
 
 _BUSY_S = 1.0
+_UNREADABLE_S = 300.0
 # So many messages are opened at once.
 _TOGETHER = 200
 
@@ -36,10 +37,14 @@ Finish = Callable[[Opened, StoredMessage, float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How many messages an order changed, and how many it left alone because they are being sent just now."""
+    """How many messages an order changed, and how many are being sent just now and so not, or not yet, changed.
+
+    `is_unreadable`: the disk did not give the message out, and may do so later.
+    """
 
     count: int = 0
     running: int = 0
+    is_unreadable: bool = False
 
 
 class Orders:
@@ -53,6 +58,7 @@ class Orders:
         queue: Queue,
         open_messages: OpenMessages,
         finish: Finish,
+        tell_unreadable: Callable[[Unreadable], None],
     ) -> None:
         self._doors = doors
         self._rules = tuple(rules)
@@ -60,6 +66,7 @@ class Orders:
         self._queue = queue
         self._open = open_messages
         self._finish = finish
+        self._tell_unreadable = tell_unreadable
 
     async def hold(self, ids: Iterable[QueueId], choice: Choice, by: str, reason: str) -> Done:
         """Try these recipients no more until they are released."""
@@ -109,7 +116,11 @@ class Orders:
             self._replan(opened, message)
             return Done(1)
 
-        await self._with(queue_id, enter)
+        while (done := await self._with(queue_id, enter)).is_unreadable:
+            # Nothing may be left lying until the next start because the disk would not give it out just now.
+            await self._doors.clock.sleep(_UNREADABLE_S)
+        if not done.count:
+            self._queue.forget(queue_id)
 
     def _taken(self, envelope: Envelope, source: str) -> dict[int, HoldRule]:
         return rules_that_hold(self._rules, envelope, login_of(source), is_ours=source == OUR_OWN)
@@ -194,9 +205,12 @@ class Orders:
             if entry is None or entry.is_removed:
                 return Done()
             try:
-                opened, _ = await self._open.open(queue_id)
+                opened, trouble = await self._open.open(queue_id)
+                for item in trouble:
+                    self._tell_unreadable(item)
                 if opened.message is None or opened.is_removing or entry.is_removed:
-                    return Done()
+                    is_there = opened.message is None and not all(item.is_set_aside for item in trouble)
+                    return Done(is_unreadable=is_there)
                 return await change(opened, opened.message)
             except Overloaded:
                 pass

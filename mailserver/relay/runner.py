@@ -61,7 +61,15 @@ class RelayRunner:
         self._open = OpenMessages(doors.spool, doors.blocking)
         self._delivery = Delivery(doors, self._ledger, self._announce, keeps_transcripts=settings.keeps_transcripts)
         self._reporting = Reporting(doors, settings, self._ledger, self._announce)
-        self._orders = Orders(doors, settings.hold_rules, self._ledger, self._queue, self._open, self._finish_ordered)
+        self._orders = Orders(
+            doors,
+            settings.hold_rules,
+            self._ledger,
+            self._queue,
+            self._open,
+            self._finish_ordered,
+            self._tell_unreadable,
+        )
         self._loader = Loader(doors, self._take_up, self._tell_unreadable)
         self._loaded: list[Deferred[None]] = []
         self._timer: Cancellable | None = None

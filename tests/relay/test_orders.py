@@ -3,12 +3,13 @@
 import pytest
 from twisted.internet.defer import Deferred as Promise
 
-from mailserver.mail.envelope import Notify, Recipient
+from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.route import SmarthostRoute
 from mailserver.mail.trace import source_text
 from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.ports import Overloaded
 from mailserver.store.queue_orders import Choice
+from mailserver.store.spool import Unreadable
 from mailserver.store.spool_format import RecipientState
 from tests.fakes.awaiting import start
 from tests.fakes.directory import box
@@ -284,6 +285,29 @@ def test_reports_of_ours_pass_the_rules(tmp_path):
     office.put("bob@example.net")
     office.settle()
     assert [name for name, _ in office.mailboxes.filed] == ["alice@example.org"]
+
+
+def test_new_mail_that_a_rule_takes_and_the_disk_does_not_give_out_is_asked_for_again(strict, monkeypatch):
+    whole = strict.spool.load
+
+    def broken(names):
+        return [Unreadable(name, strict.spool.paths.message(name), "I/O error", False, may_pass=True) for name in names]
+
+    monkeypatch.setattr(strict.spool, "load", broken)
+    queue_id = strict.put("eve@example.com", "bob@example.net")
+    strict.settle()
+    assert strict.transmitter.sent == []
+    monkeypatch.setattr(strict.spool, "load", whole)
+    strict.advance(301)
+    assert [one.shown_state for one in strict.spool.read(queue_id).progress] == ["held", "delivered"]
+    assert strict.words("trouble") == ["trouble"]
+
+
+def test_new_mail_that_a_rule_takes_and_that_is_gone_is_forgotten(strict):
+    queue_id = strict.ids()
+    strict.runner.added(queue_id, Envelope(None, (Recipient(box("eve@example.com")),)), 0.0, "")
+    strict.settle()
+    assert len(strict.runner) == 0
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------
