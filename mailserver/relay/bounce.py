@@ -6,7 +6,7 @@ A report is a multipart/report of three parts: a text for people (`bounce_text`)
 What this module does not do: decide whether a report is due (`progress` does), or send it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
@@ -15,10 +15,11 @@ from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Body, Envelope, Notify, Recipient, Ret
 from mailserver.mail.headers import fields, header_end
 from mailserver.mail.ids import QueueId
+from mailserver.mail.reply import Reply
 from mailserver.ports import Report
 from mailserver.relay.bounce_subject import subject_field
 from mailserver.relay.bounce_text import About, Explained, human_part
-from mailserver.relay.diagnosis import explain
+from mailserver.relay.diagnosis import Explanation, explain
 from mailserver.relay.dsn_fields import Action, RecipientReport, needs_utf8, status_part
 
 # RET=FULL is honored up to this size; a larger message comes back as its header section (RFC 3461 4.3 allows that).
@@ -82,8 +83,7 @@ def make_report(
         is_double=subject.is_ours,
         is_whole_given_back=returned.is_full,
     )
-    is_trouble = action in (Action.FAILED, Action.DELAYED)
-    explained = tuple(Explained(one, explain(one) if is_trouble else None) for one in reports)
+    explained = _explained(reports)
     causes = frozenset(one.why.cause for one in explained if one.why is not None)
     parts = [
         _text_part(human_part(reporter.hostname, explained, about)),
@@ -114,6 +114,29 @@ def make_report(
         size_octets=len(content),
     )
     return Report(queue_id, envelope, content)
+
+
+def _explained(reports: tuple[RecipientReport, ...]) -> tuple[Explained, ...]:
+    """Each with its explanation; what was said in the same words, but for the recipient's address, is read once."""
+    known: dict[RecipientReport, Explanation] = {}
+    explained: list[Explained] = []
+    for one in reports:
+        if one.action not in (Action.FAILED, Action.DELAYED):
+            explained.append(Explained(one, None))
+            continue
+        key = replace(one, recipient=reports[0].recipient, reply=_impersonal(one), last_attempt=0.0, retry_until=0.0)
+        if key not in known:
+            known[key] = explain(one)
+        explained.append(Explained(one, known[key]))
+    return tuple(explained)
+
+
+def _impersonal(one: RecipientReport) -> Reply | None:
+    """The reply without the recipient's address."""
+    if one.reply is None:
+        return None
+    address = str(one.recipient.mailbox)
+    return replace(one.reply, lines=tuple(line.replace(address, "") for line in one.reply.lines))
 
 
 def is_report_of_failure(content: bytes, queue_id: QueueId, reporter: Reporter) -> bool:

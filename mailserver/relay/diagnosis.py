@@ -143,7 +143,7 @@ def facts_of(one: RecipientReport) -> frozenset[Fact]:
     if one.reply is None:
         kinds |= _seen(one)
     kinds.add(FactKind.ALL_HOSTS if one.stage in _OPENING else FactKind.ONE_HOST)
-    if ":" in one.host.partition("[")[2]:
+    if ":" in one.host:
         kinds.add(FactKind.IPV6_USED)
     if one.is_smarthost:
         kinds.add(FactKind.SMARTHOST_USED)

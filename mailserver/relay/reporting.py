@@ -41,6 +41,9 @@ from mailserver.store.queue_orders import counted_age
 from mailserver.store.spool import StoredMessage
 from mailserver.store.spool_format import RecipientProgress
 
+# So many recipients are explained in a few milliseconds.
+_FEW = 5
+
 
 class Reporting:
     """Makes reports. `announce` tells the queue of each once it is on disk."""
@@ -158,11 +161,21 @@ class Reporting:
             is_ours=is_double,
         )
         reports = tuple(self._with_route(one, message) for one in reports)
-        report = make_report(self._settings.reporter, report_id, subject, reports, self._doors.clock.now())
+        report = await self._made(report_id, subject, reports)
         await self._ledger.add_report(report)
         action = reports[0].action.value
         self._doors.sink(ReportMade(report_id, message.queue_id, action, str(target)))
         self._announce(report)
+
+    async def _made(self, report_id: QueueId, subject: Subject, reports: tuple[RecipientReport, ...]) -> Report:
+        """Away from the reactor when there are many: a hostile next hop may say something long of each recipient."""
+        about = (self._settings.reporter, report_id, subject, reports, self._doors.clock.now())
+        if len(reports) > _FEW:
+            try:
+                return await self._doors.blocking.run(Lane.GENERAL, make_report, *about)
+            except Overloaded:
+                pass
+        return make_report(*about)
 
     def _may_be_double_bounce(self, message: StoredMessage) -> bool:
         """A report of ours, as far as its envelope tells, to somebody else than whom double bounces go to."""
