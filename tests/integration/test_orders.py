@@ -131,3 +131,24 @@ def test_after_three_refusals_nobody_asks_again_until_it_is_taken_off_the_list(n
     submit(near, CAROL)
     assert "left the firm" in words(near.wait_for_messages(ALICE, 6)[5])
     assert far.messages(CAROL) == []
+
+
+def test_a_transcript_has_the_whole_session_but_for_secrets(near, far):
+    far.configure(
+        {
+            "hostname": "mx.far.test",
+            "domains": ["far.test"],
+            "postmaster": CAROL,
+            "practice": {"accounts": [CAROL]},
+            "storage": {"min_free": "1000000GB"},
+        }
+    )
+    far.start()
+    submit(near, CAROL)
+    near.wait_for_log("deferred recipient=carol@far.test")
+    (waiting,) = queued(near)
+    wait_until(lambda: " < 452" in near.cli("queue", "show", waiting["id"], "--transcript", status=None), "the 452")
+    text = near.cli("queue", "show", waiting["id"], "--transcript")
+    for words in ("< 220 mx.far.test", "> EHLO mail.example.test", "> STARTTLS", "(TLSv1.3, ", "> MAIL FROM:<alice"):
+        assert words in text
+    assert "Hello." not in text
