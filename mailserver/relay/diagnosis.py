@@ -12,7 +12,7 @@ Decisions:
 - Trouble of our own (our disk, our smarthost, our settings) is never put on the recipient or their server.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.mail.outcome import Bounced, Deferred, Stage
 from mailserver.policy.causes.classify import classify_outcome
@@ -106,6 +106,16 @@ def explain(one: RecipientReport) -> Explanation:
     assert one.action in (Action.FAILED, Action.DELAYED), "what went well needs no explanation"
     if one.stage is None or one.stage is Stage.LOCAL:
         return _here(one)
+    told = _told(one)
+    if one.is_forwarded and told.who == WHO[Who.SENDERS_ADMIN]:
+        # The sender is a stranger, and what the other side saw was this server.
+        means = told.means if told.cause is Cause.FORWARDING_DMARC else f"{told.means} {_MEANT}"
+        return replace(told, means=means, who=_WHO_HERE)
+    return told
+
+
+def _told(one: RecipientReport) -> Explanation:
+    """For a recipient elsewhere, as if the sender were one of ours."""
     found = classify_outcome(_outcome(one), facts_of(one))
     if _is_our_way_out(one):
         return _way_out(one, found)
@@ -126,6 +136,7 @@ def explain(one: RecipientReport) -> Explanation:
     return Explanation(found.cause, means, remedy, WHO[who])
 
 
+_MEANT = "This server forwarded the message, and this server is meant."
 _SILENT = "Nobody can tell from here what the reason is: the other server said nothing."
 
 

@@ -103,6 +103,14 @@ def test_an_address_on_our_suppression_list_is_not_said_to_be_ours():
     assert "from the list" in found.remedy
 
 
+def test_a_stranger_is_not_sent_to_an_administrator_of_their_own_for_what_is_ours():
+    listed = Reply(554, "5.7.1", ("Client host [192.0.2.9] blocked using zen.spamhaus.org",))
+    found = explain(failed(Stage.RCPT, "no", "5.7.1", listed, is_forwarded=True))
+    assert found.cause is Cause.BLOCKLISTED_IP
+    assert found.who.startswith("the administrator of this mail server")
+    assert "this server is meant" in found.means
+
+
 def test_a_silent_server_is_honestly_unknown():
     found = explain(failed(Stage.RCPT, "the host gave an answer that does not fit (rcpt)", "4.4.7", is_expired=True))
     assert found.cause is Cause.UNKNOWN
