@@ -7,13 +7,17 @@ import pytest
 
 from mailserver import maillog
 from mailserver.cli.main import main
+from mailserver.cli.why_life import Life
+from mailserver.cli.why_text import as_object, event_object
 from mailserver.maillog import MailEvent
+from mailserver.store.journal_read import Entry
 from mailserver.store.spool_format import FORMAT_VERSION, STATE_VERSION, RecipientProgress
 from mailserver.store.suppression import SUPPRESSION_VERSION
 
 ROOT = Path(__file__).parents[1]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 README = (ROOT / "README.md").read_text()
+WHY = (ROOT / "mailserver" / "cli" / "why.py").read_text()
 
 
 def test_every_word_of_the_log_is_explained_and_no_other():
@@ -27,7 +31,10 @@ def test_every_word_of_the_log_is_explained_and_no_other():
     assert explained == words
 
 
-@pytest.mark.parametrize("document", ["docs/operating.md", "docs/flow.md", "docs/bounces.md", "docs/queue-format.md", "bench/README.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["docs/operating.md", "docs/flow.md", "docs/bounces.md", "docs/queue-format.md", "docs/why.md", "bench/README.md"],
+)
 def test_links_and_modules_that_are_named_exist(document):
     text = (ROOT / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
@@ -60,3 +67,12 @@ def test_the_queue_format_is_described_with_its_versions():
     assert f"## The suppression list: version {SUPPRESSION_VERSION}\n" in text
     for key in (*RecipientProgress.__slots__, "received_at", "source", "notify", "orcpt"):
         assert f"`{key}`" in text
+
+
+def test_the_json_of_why_is_described_key_by_key():
+    text = (ROOT / "docs" / "why.md").read_text().partition("## For programs")[2]
+    told = set(re.findall(r"`([a-z_-]+)`", text))
+    event = event_object(Entry(1, 1.0, "", "filed", {}), "")
+    message = as_object(Life("0000000000001"), [])
+    assert {*event, *message} <= told
+    assert {name for name in re.findall(r'^                "([a-z_]+)":', WHY, re.MULTILINE)} <= told

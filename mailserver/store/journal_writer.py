@@ -46,7 +46,7 @@ class JournalRules:
     max_octets: int = 500_000_000
     subjects: bool = True
     message_ids: bool = True
-    gather_s: float = 0.5
+    gather_s: float = 1.0
     retry_s: float = 10.0
     look_s: float = 60.0
 
