@@ -75,4 +75,4 @@ def test_the_json_of_why_is_described_key_by_key():
     event = event_object(Entry(1, 1.0, "", "filed", {}), "")
     message = as_object(Life("0000000000001"), [])
     assert {*event, *message} <= told
-    assert {name for name in re.findall(r'^                "([a-z_]+)":', WHY, re.MULTILINE)} <= told
+    assert set(re.findall(r'^                "([a-z_]+)":', WHY, re.MULTILINE)) <= told
