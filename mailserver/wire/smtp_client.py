@@ -13,7 +13,8 @@ able to decide. The commands come in this order, in one write where PIPELINING w
     .            all delivered    fault                   the accepted def.    the accepted bounced
 
 421 is the end of the connection wherever it comes (RFC 5321 3.8), and never final. A fault (a reply that cannot be
-the answer) is temporary and ends the connection.
+the answer) is temporary and ends the connection; what was refused before it in the same transaction may have been the
+answer to something else, so it is temporary too.
 """
 
 from collections import deque
@@ -217,7 +218,7 @@ class Transaction:
             return self._go_on()
         self._decide_rest(refused(reply, Stage.MAIL, self.terms.host))
         if reply.is_positive:
-            return Finished(is_usable=False)
+            return self._out_of_step()
         # Pipelined: RCPT and DATA are on their way and have to be answered first.
         return Await() if self._expected else Finished(is_usable=True)
 
@@ -229,7 +230,7 @@ class Transaction:
             return self._go_on()
         if reply.is_positive:
             self._decide_rest(refused(reply, Stage.RCPT, self.terms.host))
-            return Finished(is_usable=False)
+            return self._out_of_step()
         if self._accepted and _means_too_many(reply):
             self.leftover.append(recipient)
         else:
@@ -250,7 +251,7 @@ class Transaction:
         self._decide_accepted(refused(reply, Stage.DATA, self.terms.host))
         self.leaves_state = self._is_mail_taken
         # 2yz to DATA: this host is not talking about what we are talking about.
-        return Finished(is_usable=not reply.is_positive)
+        return self._out_of_step() if reply.is_positive else Finished(is_usable=True)
 
     def _take_end(self, reply: Reply) -> Step:
         if 200 <= reply.code < 300:
@@ -259,6 +260,14 @@ class Transaction:
             return Finished(is_usable=True)
         self._decide_accepted(refused(reply, Stage.EOD, self.terms.host))
         return Finished(is_usable=not reply.is_positive)
+
+    def _out_of_step(self) -> Step:
+        """A reply was no answer to what was said, so nobody knows what the ones before it were about."""
+        for recipient, outcome in self.outcomes.items():
+            if isinstance(outcome, Bounced):
+                reason = f"{outcome.reason}, and then gave answers that do not fit"
+                self.outcomes[recipient] = Deferred(reason, outcome.stage, outcome.reply, outcome.host)
+        return Finished(is_usable=False)
 
     def _decide_accepted(self, outcome: Outcome) -> None:
         for recipient in self._accepted:
