@@ -370,6 +370,16 @@ class SentInClear(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv4First(MailEvent):
+    """IPv6 does not serve us (`address_family = "auto"`): for some hours it comes behind IPv4."""
+
+    word: ClassVar[str] = "ipv4-first"
+    is_log_only: ClassVar[bool] = True
+    reason: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SetAside(MailEvent):
     """A file in the drop folder that is no message, or one that can neither be delivered nor go back."""
 

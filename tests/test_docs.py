@@ -27,7 +27,7 @@ def test_every_word_of_the_log_is_explained_and_no_other():
         if isinstance(event, type) and issubclass(event, MailEvent) and event.word and not event.is_history_only
     }
     table = OPERATING.partition("| word | meaning |")[2].partition("\n\n")[0]
-    explained = {word for row in table.splitlines() for word in re.findall(r"`([a-z-]+)`", row.split(" | ")[0])}
+    explained = {word for row in table.splitlines() for word in re.findall(r"`([a-z0-9-]+)`", row.split(" | ")[0])}
     assert explained == words
 
 

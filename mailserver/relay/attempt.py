@@ -9,6 +9,7 @@ Which hosts are tried, and when the next one:
 - After the final dot nobody else is asked: the message may have been taken.
 - A TLS handshake that does not succeed is repeated in clear on a new connection, where TLS is only opportunistic. What
   the host refuses then because of the missing TLS (530) is not final either.
+- A host that refuses our IPv6 address for want of a reverse name is asked again over IPv4, if it can be.
 - A smarthost that asks for another login (530 and its like) tells of the operator's mistake, which bounces nothing.
 
 An attempt ends in bounded time: no host is begun after `attempt_s`, and the one that is being talked to is dropped at
@@ -25,11 +26,11 @@ from twisted.internet.defer import gatherResults
 
 from mailserver.mail.dns import AddressAnswer, NoRecords
 from mailserver.mail.envelope import Envelope, Recipient
-from mailserver.mail.outcome import Deferred, Delivered, Outcome, Stage
+from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.reply import Reply
-from mailserver.mail.route import MxRoute, Route, SmarthostRoute, SmarthostTls
+from mailserver.mail.route import AddressFamily, MxRoute, Route, SmarthostRoute, SmarthostTls
 from mailserver.mail.transcript import Transcript
-from mailserver.maillog import LookedUp, SentInClear, Sink, Talked, Tried, nowhere
+from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Sink, Talked, Tried, nowhere
 from mailserver.ports import (
     Blocking,
     Clock,
@@ -48,6 +49,7 @@ from mailserver.ports import (
 from mailserver.relay.access import Access, not_final_without_login, not_final_without_tls
 from mailserver.relay.connections import IdleConversations
 from mailserver.relay.content import FileContent
+from mailserver.relay.families import Families, Sight, after, is_about_our_name
 from mailserver.relay.mx import (
     MxPlan,
     MxRules,
@@ -115,6 +117,7 @@ class MxTransmitter:
         self._resolver = resolver
         self._rng = rng
         self.access = Access(sink)
+        self._families = Families()
         self.idle = IdleConversations(clock, keep_s=outward.limits.keep_s, max_idle=outward.limits.max_idle)
 
     async def send(
@@ -136,7 +139,7 @@ class MxTransmitter:
 
     async def plan(self, route: Route) -> MxPlan:
         """Whom to dial, in order; asks DNS. Also for `mailserver route`."""
-        rules = self.outward.rules
+        rules = replace(self.outward.rules, is_ipv4_first=self._families.prefers_ipv4(self.clock.monotonic()))
         if not isinstance(route, MxRoute):
             return MxPlan(fixed_targets(route.host, await self._fixed_addresses(route.host), rules, self._rng))
         if literal_address(route.domain) is not None:
@@ -147,6 +150,16 @@ class MxTransmitter:
         answers = await _together(self._resolver.addresses(host.name) for host in hosts)
         names = (host.name for host in hosts)
         return plan(route.domain, hosts, dict(zip(names, answers, strict=True)), rules, self._rng)
+
+    def saw(self, sight: Sight, target: Target) -> None:
+        """What an attempt showed of an address family; a new belief is told once."""
+        if self.outward.rules.family is not AddressFamily.AUTO:
+            return
+        now = self.clock.monotonic()
+        was_first = self._families.prefers_ipv4(now)
+        self._families = after(self._families, sight, target.host, now)
+        if self._families.prefers_ipv4(now) and not was_first:
+            self.sink(Ipv4First(self._families.reason, self._families.ipv4_first_until - now))
 
     async def _fixed_addresses(self, host: str) -> AddressAnswer:
         """A fixed host may be an address, or a name without a dot that only the system knows."""
@@ -187,6 +200,7 @@ class _Attempt:
         self._outcomes: dict[Recipient, Outcome] = {}
         self._current: Conversation | None = None
         self._is_over = False
+        self._has_ipv4_left = False
 
     async def run(self) -> dict[Recipient, Outcome]:
         limits, clock = self._transmitter.outward.limits, self._transmitter.clock
@@ -229,7 +243,8 @@ class _Attempt:
             self._outcomes.update(dict.fromkeys(self._pending, plan.verdict))
             self._pending = []
             return
-        for target in plan.targets:
+        for number, target in enumerate(plan.targets):
+            self._has_ipv4_left = any(_version(other) == 4 for other in plan.targets[number + 1 :])
             taken = -1
             # A host that took some recipients and then wanted a new connection (RFC 9422 MAILMAX) is asked again.
             while self._pending and self._taken() > taken and not self._is_over:
@@ -251,9 +266,13 @@ class _Attempt:
         except ConnectionFailed as failed:
             if self._transcript is not None:
                 self._transcript.failed(str(failed))
+            if _version(target) == 6 and "refused" not in str(failed):
+                transmitter.saw(Sight.IPV6_NOWHERE, target)
             self._tell_tried(hop, Stage.CONNECT, str(failed))
             self._note(dict.fromkeys(self._pending, Deferred(str(failed), Stage.CONNECT, host=hop.host)))
             return
+        if target.address is not None:
+            transmitter.saw(Sight.IPV6_WORKS if _version(target) == 6 else Sight.IPV4_WORKS, target)
         conversation = transmitter.converse(stream, hop)
         self._transcribe(conversation, self._transcript)
         self._current = conversation
@@ -265,16 +284,21 @@ class _Attempt:
             tls = "" if opened.tls is None else opened.tls.version
             transmitter.sink(Talked(self._queue_id, hop.host, tls))
             is_tls_missing = opened.is_tls_refused or (opened.tls is None and hop.tls is TlsUse.NEVER)
-            await self._send_over(conversation, is_tls_missing=is_tls_missing)
+            await self._send_over(conversation, target, is_tls_missing=is_tls_missing)
             return
         self._current = None
         self._tell_tried(hop, opened.stage, opened.reason, opened.reply)
-        self._note(dict.fromkeys(self._pending, Deferred(opened.reason, opened.stage, opened.reply, hop.host)))
+        outcome = Deferred(opened.reason, opened.stage, opened.reply, hop.host)
+        if _version(target) == 6 and is_about_our_name(outcome):
+            transmitter.saw(Sight.IPV6_NAMELESS, target)
+        self._note(dict.fromkeys(self._pending, outcome))
         if opened.may_try_in_clear and hop.tls is TlsUse.OPPORTUNISTIC and not self._is_over:
             transmitter.sink(SentInClear(hop.host, opened.reason))
             await self._try(target, replace(hop, tls=TlsUse.NEVER))
 
-    async def _send_over(self, conversation: Conversation, *, is_tls_missing: bool = False) -> None:
+    async def _send_over(
+        self, conversation: Conversation, target: Target | None = None, *, is_tls_missing: bool = False
+    ) -> None:
         self._current = conversation
         self._transcribe(conversation, self._transcript)
         outcomes = await conversation.send(self._envelope.with_recipients(self._pending), self._content)
@@ -285,6 +309,13 @@ class _Attempt:
             self._transmitter.access.sent(self._route, outcomes.values())
         elif is_tls_missing:
             outcomes = {to: not_final_without_tls(outcome) for to, outcome in outcomes.items()}
+        if target is not None and _version(target) == 6 and any(map(is_about_our_name, outcomes.values())):
+            self._transmitter.saw(Sight.IPV6_NAMELESS, target)
+            self._transmitter.idle.end(conversation)
+            if self._has_ipv4_left:
+                outcomes = {to: _not_final_over_ipv6(outcome) for to, outcome in outcomes.items()}
+            self._note(outcomes)
+            return
         self._note(outcomes)
         self._transmitter.idle.give(self._route, conversation, is_tls_missing=is_tls_missing)
 
@@ -327,6 +358,18 @@ class _Attempt:
             is_here = target.address.is_loopback if target.address else target.host == "localhost"
             return NextHop(str(target), helo, _SMARTHOST_TLS[route.tls], requirement, route.login, is_here)
         return NextHop(str(target), helo, TlsUse.OPPORTUNISTIC, TlsRequirement(name))
+
+
+def _version(target: Target) -> int:
+    """4 or 6; 0 for a name that the system looks up."""
+    return 0 if target.address is None else target.address.version
+
+
+def _not_final_over_ipv6(outcome: Outcome) -> Outcome:
+    """A refusal for our missing reverse name, where IPv4 is still to be tried: it is about us, before any message."""
+    if isinstance(outcome, Bounced | Deferred) and is_about_our_name(outcome):
+        return Deferred("the host wants a reverse name for our IPv6 address", Stage.EHLO, outcome.reply, outcome.host)
+    return outcome
 
 
 def _may_try_elsewhere(outcome: Outcome) -> bool:

@@ -58,6 +58,10 @@ class IdleConversations:
         self._idle.setdefault(route, []).append(idle)
         self._count += 1
 
+    def end(self, conversation: Conversation) -> None:
+        """QUIT to one that no other message is to use. Does not wait."""
+        _end(conversation)
+
     def close(self) -> None:
         """End all, and keep none from now on."""
         self._is_closed = True

@@ -55,6 +55,7 @@ class MxRules:
     own_addresses: frozenset[IpAddress] = frozenset()
     allow_private: bool = False
     family: AddressFamily = AddressFamily.AUTO
+    is_ipv4_first: bool = False  # for `auto` (`families`): IPv6 is only for hosts that have nothing else
     max_hosts: int = 10
     max_addresses: int = 20
 
@@ -128,7 +129,7 @@ def plan(
             continue
         usable = [address for address in answer if _is_usable(address, rules)]
         is_private = is_private or any(not _is_allowed(address, rules) for address in answer)
-        targets += [Target(host.name, address) for address in _by_turns(usable, rng)]
+        targets += [Target(host.name, address) for address in _in_order(usable, rules, rng)]
     if targets:
         return MxPlan(tuple(targets[: rules.max_addresses]))
     return MxPlan(verdict=_nothing(domain, remaining, addresses, rules, is_private=is_private))
@@ -153,7 +154,7 @@ def fixed_targets(host: str, answer: AddressAnswer, rules: MxRules, rng: random.
     """
     wide = replace(rules, allow_private=True)
     usable = [address for address in answer if _is_usable(address, wide)] if isinstance(answer, tuple) else []
-    targets = tuple(Target(host, address) for address in _by_turns(usable, rng)[: rules.max_addresses])
+    targets = tuple(Target(host, address) for address in _in_order(usable, rules, rng)[: rules.max_addresses])
     return targets or (Target(host, None),)
 
 
@@ -221,12 +222,14 @@ def _is_usable(address: IpAddress, rules: MxRules) -> bool:
     return address.version in wanted and _is_allowed(address, rules)
 
 
-def _by_turns(addresses: list[IpAddress], rng: random.Random) -> list[IpAddress]:
+def _in_order(addresses: list[IpAddress], rules: MxRules, rng: random.Random) -> list[IpAddress]:
     """Shuffled (RFC 5321 5.1 spreads the load), the families by turns, so that one that is cut off costs little."""
     shuffled = list(dict.fromkeys(_plain(address) for address in addresses))
     rng.shuffle(shuffled)
     six = [address for address in shuffled if address.version == 6]
     four = [address for address in shuffled if address.version == 4]
+    if rules.is_ipv4_first:
+        return four + six
     turns: list[IpAddress] = []
     while six or four:
         turns += [queue.pop(0) for queue in (six, four) if queue]

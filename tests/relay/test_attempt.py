@@ -10,8 +10,8 @@ from mailserver.mail.address import Mailbox
 from mailserver.mail.dns import CannotTell
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
-from mailserver.mail.route import FixedRoute, Login, MxRoute, SmarthostRoute, SmarthostTls
-from mailserver.maillog import LookedUp, SentInClear, Talked, Tried
+from mailserver.mail.route import AddressFamily, FixedRoute, Login, MxRoute, SmarthostRoute, SmarthostTls
+from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Talked, Tried
 from mailserver.ports import Lane, StoredContent, TlsRequirement
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.mx import MxRules
@@ -491,3 +491,61 @@ def test_the_journal_hears_why_there_was_nobody_to_try(world):
     here = world(dns={"mx": {}})
     here.send()
     assert here.events.history == [LookedUp("", "example.net", (), "the domain example.net does not exist")]
+
+
+SIX = "2001:db8::1"
+NAMELESS = b"550 5.7.25 The IP address sending this message does not have a PTR record setup\r\n"
+
+
+def six_and_four(*hosts):
+    names = [f"mx{number}.test" for number in hosts]
+    return {
+        "mx": {"example.net": [(10, name) for name in names]},
+        "addresses": {name: [f"2001:db8::{name[2]}", f"198.51.100.{name[2]}"] for name in names},
+    }
+
+
+def test_ipv6_that_leads_nowhere_is_noticed_and_told_once(world):
+    dead = {f"2001:db8::{n}": ["no connection within 30 s"] * 9 for n in range(1, 5)}
+    here = world({**dead, **{f"198.51.100.{n}": [GOOD] * 9 for n in range(1, 5)}})
+    for number in (1, 2, 3):
+        here.resolver.mx_table, here.resolver.address_table = six_and_four(number).values()
+        assert isinstance(here.send()[A], Delivered)
+    assert here.dialed == ["2001:db8::1", "198.51.100.1", "2001:db8::2", "198.51.100.2", "2001:db8::3", "198.51.100.3"]
+    here.resolver.mx_table, here.resolver.address_table = six_and_four(4).values()
+    here.send()
+    assert here.dialed[6:] == ["198.51.100.4"]
+    (told,) = [event for event in here.events if isinstance(event, Ipv4First)]
+    assert told.for_s == 4 * 3600 and "3 hosts" in told.reason
+    here.clock.advance(4 * 3600 + 1)
+    here.send()
+    assert here.dialed[7:] == ["2001:db8::4", "198.51.100.4"]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        (b"554 5.7.1 no PTR record for your IPv6 address\r\n",),
+        (*HELLO, NAMELESS + b"503\r\n503\r\n"),
+        (*HELLO, b"250\r\n" + NAMELESS + b"503\r\n"),
+        (*HELLO, *TAKE[:3], NAMELESS),
+    ],
+)
+def test_a_refusal_for_the_missing_name_of_our_ipv6_address_is_answered_over_ipv4(world, first):
+    here = world({SIX: [first], ONE: [GOOD, GOOD]}, dns=six_and_four(1), keep_s=3.0)
+    assert isinstance(here.send()[A], Delivered)
+    here.transmitter.close()
+    assert here.dialed == [SIX, ONE]
+    assert [event.for_s for event in here.events if isinstance(event, Ipv4First)] == [24 * 3600]
+
+
+def test_without_ipv4_such_a_refusal_is_what_it_is(world):
+    dns = {"mx": {"example.net": [(10, "mx1.test")]}, "addresses": {"mx1.test": [SIX]}}
+    here = world({SIX: [(*HELLO, *TAKE[:3], NAMELESS)]}, dns=dns)
+    assert isinstance(here.send()[A], Bounced)
+
+
+def test_who_asked_for_a_family_gets_it(world):
+    here = world({SIX: [(*HELLO, *TAKE[:3], NAMELESS)]}, dns=six_and_four(1), rules=MxRules(family=AddressFamily.IPV6))
+    here.send()
+    assert not [event for event in here.events if isinstance(event, Ipv4First)]
