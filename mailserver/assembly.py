@@ -38,6 +38,7 @@ from mailserver.relay.bounce import Reporter, Subject, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.mx import MxRules, own_addresses
+from mailserver.relay.peer_history import PeerHistory
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.relay.suppression import Suppressor
@@ -56,6 +57,7 @@ from mailserver.store.maildrops import MaildirMaildrops
 from mailserver.store.spool import Spool
 from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.suppression import SuppressionFile, SuppressionList
+from mailserver.store.tls_history import TlsHistoryFile
 
 # What the queue may take of the time in which the process has to stop.
 QUEUE_STOP_S = 5.0
@@ -95,6 +97,7 @@ class Assembly:
         self.find_destination = Destinations(config, foundation.accounts, foundation.smarthost)
         # The role and not the person behind it: who is the postmaster would else get bounces "from himself".
         self.reporter = Reporter(config.hostname, Mailbox("postmaster", config.domains[0]))
+        self.history = PeerHistory(TlsHistoryFile(config.storage.state, files), blocking, clock, log)
         self.transmitter = self._transmitter(reactor)
         self.suppression = Suppressor(
             SuppressionFile(config.storage.state, files),
@@ -201,6 +204,7 @@ class Assembly:
             clock=self._clock,
             rng=SystemRandom(),
             sink=self._log,
+            history=self.history,
         )
 
     def _converse(self, stream: Stream, next_hop: NextHop) -> Conversation:
@@ -248,12 +252,14 @@ class Assembly:
         self._files.make_folders(str(self._config.storage.maildirs))
         self.spool.prepare()
         self.suppression.load()
+        self.history.load()
         sweep(self._config.storage.maildirs, self._host, self._clock.now())
 
     def services(self) -> list[IService]:
         """What has to be started and stopped, in the order of starting."""
         return [
             Starter("committer", self.committer.start, self.committer.stop),
+            Starter("history of peers", None, self.history.stop),
             Starter("transmitter", None, self.transmitter.close),
             Starter("suppression list", None, self.suppression.stop),
             Starter("queue", self._start_queue, lambda: self.runner.stop(QUEUE_STOP_S)),

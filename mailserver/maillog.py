@@ -370,6 +370,16 @@ class SentInClear(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsMissing(MailEvent):
+    """A host that did TLS before does it no more; told once a day for each host. `before` is what it had."""
+
+    word: ClassVar[str] = "tls-missing"
+    is_log_only: ClassVar[bool] = True
+    host: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ipv4First(MailEvent):
     """IPv6 does not serve us (`address_family = "auto"`): for some hours it comes behind IPv4."""
 

@@ -389,6 +389,30 @@ class TlsDetails:
     cipher: str
 
 
+@dataclass(frozen=True, slots=True)
+class PeerTls:
+    """What protected the last conversations with a host; times are seconds since the epoch, 0.0 for never.
+
+    `version` is the last TLS version it did (`TLSv1.3`; nothing was verified), empty when it never had any. `seen_at`
+    is when. `clear_since`: it has been without from then on; `told_at` is when that was last said.
+    """
+
+    version: str
+    seen_at: float
+    clear_since: float = 0.0
+    told_at: float = 0.0
+
+
+class HistoryStore(Protocol):
+    """What is remembered of other servers. Answers at once from memory; a crash may cost the last minutes of it."""
+
+    def tls(self, host: str) -> PeerTls | None:
+        """What is known of a host, by its name (an address for a host without one)."""
+
+    def remember_tls(self, host: str, seen: PeerTls) -> None:
+        """Know this of it from now on. The hosts heard of longest ago are forgotten first."""
+
+
 class Stream(Protocol):
     """An open connection, read and written by one conversation."""
 

@@ -7,6 +7,7 @@
       journal             the history behind `mailserver why`, with a thread of its own
       recovery            what a crash left half-done is cleaned up; nothing is accepted before
       committer           the way to disk for everything accepted
+      history of peers    what protected the last conversation with each host; written at the stop
       transmitter         connections to next hops that are kept for another message
       suppression list    recipients that do not exist; what was counted is written at the stop
       queue               what could not be delivered yet; it is read in slices while mail flows already

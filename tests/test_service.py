@@ -115,6 +115,7 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
         "journal",
         "recovery",
         "committer",
+        "history of peers",
         "transmitter",
         "suppression list",
         "queue",

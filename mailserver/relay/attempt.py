@@ -28,9 +28,10 @@ from mailserver.mail.dns import AddressAnswer, NoRecords
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.reply import Reply
-from mailserver.mail.route import AddressFamily, MxRoute, Route, SmarthostRoute, SmarthostTls
+from mailserver.mail.route import AddressFamily, MxRoute, Route, SmarthostRoute
 from mailserver.mail.transcript import Transcript
-from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Sink, Talked, Tried, nowhere
+from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Sink, Talked, TlsMissing, Tried, nowhere
+from mailserver.policy.outward_tls import after_conversation, tls_requirement
 from mailserver.ports import (
     Blocking,
     Clock,
@@ -39,11 +40,11 @@ from mailserver.ports import (
     Conversation,
     ConversationFactory,
     Dialer,
+    HistoryStore,
     NextHop,
     NotOpened,
     Resolver,
     StoredContent,
-    TlsRequirement,
     TlsUse,
 )
 from mailserver.relay.access import Access, not_final_without_login, not_final_without_tls
@@ -64,13 +65,6 @@ from mailserver.relay.mx import (
 from mailserver.store.spool_format import bounded_reply
 
 T = TypeVar("T")
-
-_SMARTHOST_TLS = {
-    SmarthostTls.STARTTLS: TlsUse.REQUIRED,
-    SmarthostTls.TLS: TlsUse.IMPLICIT,
-    SmarthostTls.NONE: TlsUse.NEVER,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class AttemptLimits:
@@ -107,6 +101,7 @@ class MxTransmitter:
         clock: Clock,
         rng: random.Random,
         sink: Sink = nowhere,
+        history: HistoryStore | None = None,
     ) -> None:
         self.outward = outward
         self.dialer = dialer
@@ -118,6 +113,7 @@ class MxTransmitter:
         self._rng = rng
         self.access = Access(sink)
         self._families = Families()
+        self._history = history
         self.idle = IdleConversations(clock, keep_s=outward.limits.keep_s, max_idle=outward.limits.max_idle)
 
     async def send(
@@ -161,6 +157,17 @@ class MxTransmitter:
         if self._families.prefers_ipv4(now) and not was_first:
             self.sink(Ipv4First(self._families.reason, self._families.ipv4_first_until - now))
 
+    def missing_tls(self, host: str, version: str) -> str:
+        """The TLS that this host had before and has no more; tells it once a day. Remembers what it has now."""
+        if self._history is None:
+            return ""
+        seen = after_conversation(self._history.tls(host), version, self.clock.now())
+        if seen.remember is not None:
+            self._history.remember_tls(host, seen.remember)
+        if seen.is_told:
+            self.sink(TlsMissing(host, seen.missing))
+        return seen.missing
+
     async def _fixed_addresses(self, host: str) -> AddressAnswer:
         """A fixed host may be an address, or a name without a dot that only the system knows."""
         address = parse_address(host)
@@ -201,6 +208,7 @@ class _Attempt:
         self._current: Conversation | None = None
         self._is_over = False
         self._has_ipv4_left = False
+        self._missing_tls = ""
 
     async def run(self) -> dict[Recipient, Outcome]:
         limits, clock = self._transmitter.outward.limits, self._transmitter.clock
@@ -282,7 +290,9 @@ class _Attempt:
             if opened.is_tls_refused:
                 transmitter.sink(SentInClear(hop.host, "the host offers STARTTLS and did not do it"))
             tls = "" if opened.tls is None else opened.tls.version
-            transmitter.sink(Talked(self._queue_id, hop.host, tls))
+            missing = "" if isinstance(self._route, SmarthostRoute) else transmitter.missing_tls(target.host, tls)
+            self._missing_tls = f"without TLS, although the host had {missing} before" if missing else ""
+            transmitter.sink(Talked(self._queue_id, hop.host, tls or self._missing_tls))
             is_tls_missing = opened.is_tls_refused or (opened.tls is None and hop.tls is TlsUse.NEVER)
             await self._send_over(conversation, target, is_tls_missing=is_tls_missing)
             return
@@ -307,7 +317,9 @@ class _Attempt:
         if isinstance(self._route, SmarthostRoute):
             outcomes = {to: not_final_without_login(outcome) for to, outcome in outcomes.items()}
             self._transmitter.access.sent(self._route, outcomes.values())
-        elif is_tls_missing:
+        elif self._missing_tls:
+            outcomes = {to: _told_in(outcome, self._missing_tls) for to, outcome in outcomes.items()}
+        if is_tls_missing and not isinstance(self._route, SmarthostRoute):
             outcomes = {to: not_final_without_tls(outcome) for to, outcome in outcomes.items()}
         if target is not None and _version(target) == 6 and any(map(is_about_our_name, outcomes.values())):
             self._transmitter.saw(Sight.IPV6_NAMELESS, target)
@@ -352,17 +364,21 @@ class _Attempt:
     def _next_hop(self, target: Target) -> NextHop:
         route, helo = self._route, self._transmitter.outward.helo
         name = "" if parse_address(target.host) or target.host.startswith("[") else target.host
+        use, requirement = tls_requirement(route, name)
         if isinstance(route, SmarthostRoute):
-            verify = "" if route.tls is SmarthostTls.NONE else route.host
-            requirement = TlsRequirement(name, verify, route.ca_file)
             is_here = target.address.is_loopback if target.address else target.host == "localhost"
-            return NextHop(str(target), helo, _SMARTHOST_TLS[route.tls], requirement, route.login, is_here)
-        return NextHop(str(target), helo, TlsUse.OPPORTUNISTIC, TlsRequirement(name))
+            return NextHop(str(target), helo, use, requirement, route.login, is_here)
+        return NextHop(str(target), helo, use, requirement)
 
 
 def _version(target: Target) -> int:
     """4 or 6; 0 for a name that the system looks up."""
     return 0 if target.address is None else target.address.version
+
+
+def _told_in(outcome: Outcome, missing_tls: str) -> Outcome:
+    """The outcome with the words about its protection."""
+    return replace(outcome, tls=missing_tls) if isinstance(outcome, Delivered) and not outcome.tls else outcome
 
 
 def _not_final_over_ipv6(outcome: Outcome) -> Outcome:

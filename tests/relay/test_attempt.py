@@ -11,7 +11,7 @@ from mailserver.mail.dns import CannotTell
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
 from mailserver.mail.route import AddressFamily, FixedRoute, Login, MxRoute, SmarthostRoute, SmarthostTls
-from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Talked, Tried
+from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Talked, TlsMissing, Tried
 from mailserver.ports import Lane, StoredContent, TlsRequirement
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.mx import MxRules
@@ -42,6 +42,17 @@ TAKE = (C(MAIL + TO_A + DATA), b"250\r\n250\r\n354\r\n", C(WIRE), b"250 2.0.0 ta
 GOOD = (*HELLO, *TAKE)
 
 
+class MemoryHistory:
+    def __init__(self):
+        self.hosts = {}
+
+    def tls(self, host):
+        return self.hosts.get(host)
+
+    def remember_tls(self, host, seen):
+        self.hosts[host] = seen
+
+
 class World:
     """A transmitter over fakes, and what it did."""
 
@@ -64,6 +75,7 @@ class World:
             clock=self.clock,
             rng=random.Random(1),
             sink=self.events.tell,
+            history=MemoryHistory(),
         )
 
     def send(self, route=ROUTE, envelope=ENVELOPE):
@@ -549,3 +561,19 @@ def test_who_asked_for_a_family_gets_it(world):
     here = world({SIX: [(*HELLO, *TAKE[:3], NAMELESS)]}, dns=six_and_four(1), rules=MxRules(family=AddressFamily.IPV6))
     here.send()
     assert not [event for event in here.events if isinstance(event, Ipv4First)]
+
+
+def test_a_host_that_offers_tls_no_more_is_told_once_a_day_and_in_each_outcome(world):
+    secured = (*TLS_HELLO, TLS_OK, C(b"EHLO us.example\r\n"), b"250-mx\r\n250 PIPELINING\r\n", *TAKE)
+    here = world({ONE: [secured, GOOD, GOOD, GOOD, secured, GOOD]})
+    assert here.send()[A].tls == "TLSv1.3"
+    for _ in range(2):
+        assert here.send()[A].tls == "without TLS, although the host had TLSv1.3 before"
+    told = [event for event in here.events if isinstance(event, TlsMissing)]
+    assert told == [TlsMissing("mx1.test", "TLSv1.3")]
+    here.clock.advance(86401)
+    here.send()
+    assert here.send()[A].tls == "TLSv1.3"
+    here.clock.advance(86401)
+    here.send()
+    assert len([event for event in here.events if isinstance(event, TlsMissing)]) == 3

@@ -1,0 +1,92 @@
+"""What is remembered of other servers: answers from memory, writes behind the back of mail. Async over doors."""
+
+from twisted.internet.defer import Deferred, DeferredLock
+
+from mailserver.maillog import Sink, Trouble
+from mailserver.ports import Blocking, Cancellable, Clock, Lane, Overloaded, PeerTls
+from mailserver.store.files import storage_error
+from mailserver.store.spool_format import NewerFormat
+from mailserver.store.spool_json import Damaged
+from mailserver.store.tls_history import TlsHistoryFile
+
+MAX_HOSTS = 10_000
+# Changes are gathered for so long before they are written: losing them costs a warning or two.
+_GATHER_S = 60.0
+
+
+class PeerHistory:
+    """`mailserver.ports.HistoryStore`. Construct, `load` under the state lock (blocking); `stop` writes the rest."""
+
+    def __init__(self, file: TlsHistoryFile, blocking: Blocking, clock: Clock, sink: Sink) -> None:
+        self._file = file
+        self._blocking = blocking
+        self._clock = clock
+        self._sink = sink
+        self._hosts: dict[str, PeerTls] = {}
+        self._timer: Cancellable | None = None
+        self._turn = DeferredLock()
+        self._may_write = True
+        self._is_told = False
+
+    def load(self) -> None:
+        """Read the file (blocking). What cannot be read is told, and mail goes on without it."""
+        try:
+            self._hosts = self._file.read()
+        except Damaged as damage:
+            try:
+                where = f"it was set aside as {self._file.set_aside()}"
+            except OSError as trouble:
+                where = f"it could not be set aside: {storage_error(trouble)}"
+            self._sink(Trouble("", f"{self._file.path} is damaged", str(damage), f"{where}; the list begins empty"))
+        except (NewerFormat, OSError) as trouble:
+            # Not to be written over: it belongs to another release, or its disk is in trouble.
+            self._may_write = False
+            effect = "servers that stop to offer TLS are noticed only within this run"
+            self._sink(Trouble("", str(self._file.path), str(trouble), effect))
+
+    def tls(self, host: str) -> PeerTls | None:
+        """What is known of a host."""
+        return self._hosts.get(host)
+
+    def remember_tls(self, host: str, seen: PeerTls) -> None:
+        """Know this of it from now on; on disk within a minute or so."""
+        self._hosts.pop(host, None)
+        self._hosts[host] = seen
+        if len(self._hosts) > MAX_HOSTS:
+            del self._hosts[next(iter(self._hosts))]
+        self._write_later()
+
+    def _write_later(self) -> None:
+        if self._timer is None and self._may_write:
+            self._timer = self._clock.call_later(_GATHER_S, self._begin_write)
+
+    def _begin_write(self) -> None:
+        self._timer = None
+        Deferred.fromCoroutine(self._write())
+
+    async def _write(self) -> None:
+        """One at a time, each with what is true when it begins."""
+        await self._turn.acquire()
+        try:
+            await self._blocking.run(Lane.GENERAL, self._file.write, dict(self._hosts))
+        except Overloaded:
+            self._write_later()
+        except OSError as trouble:
+            if not self._is_told:
+                what = f"{self._file.path} cannot be written"
+                self._sink(Trouble("", what, str(storage_error(trouble)), "tried again every minute"))
+            self._is_told = True
+            self._write_later()
+        else:
+            self._is_told = False
+        finally:
+            self._turn.release()
+
+    async def stop(self) -> None:
+        """Write what was not written yet."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+            await self._write()
+            if self._timer is not None:
+                self._timer.cancel()
