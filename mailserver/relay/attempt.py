@@ -66,6 +66,10 @@ from mailserver.store.spool_format import bounded_reply
 
 T = TypeVar("T")
 
+# Of the addresses that were found so many are told; honest domains have fewer.
+_MOST_TOLD = 20
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptLimits:
     """Seconds, but for `max_idle`: connections that are kept for the next message."""
@@ -342,7 +346,7 @@ class _Attempt:
             self._transcript.happened(f"{self._route}: hosts in the order in which they are tried: {hosts_text}")
             if plan.verdict is not None:
                 self._transcript.failed(plan.verdict.reason)
-        hosts = tuple(str(target) for target in plan.targets)
+        hosts = tuple(str(target) for target in plan.targets[:_MOST_TOLD])
         reason = "" if plan.verdict is None else plan.verdict.reason
         self._transmitter.sink(LookedUp(self._queue_id, str(self._route), hosts, reason))
 

@@ -9,7 +9,9 @@ Decisions:
 - An MX whose name is a CNAME is used as it is: the resolver follows it. RFC 5321 5.1 forbids it, the world does it.
 - Addresses in loopback, private and other ranges that no MX of the internet can have are left out unless allowed:
   otherwise anybody could point a domain at the servers in our own network.
-- Hosts and addresses are bounded, so that no domain can make one attempt last for hours.
+- All hosts are tried, as RFC 5321 5.1 wants it; what bounds an attempt is its time (`attempt`). The numbers here are
+  far above what honest domains have. They keep a hostile one from making us ask and dial for ever, and any from hiding
+  its second host behind a hundred addresses of the first.
 """
 
 import ipaddress
@@ -56,8 +58,9 @@ class MxRules:
     allow_private: bool = False
     family: AddressFamily = AddressFamily.AUTO
     is_ipv4_first: bool = False  # for `auto` (`families`): IPv6 is only for hosts that have nothing else
-    max_hosts: int = 10
-    max_addresses: int = 20
+    max_hosts: int = 50
+    max_addresses: int = 100
+    max_addresses_of_a_host: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +232,11 @@ def _in_order(addresses: list[IpAddress], rules: MxRules, rng: random.Random) ->
     six = [address for address in shuffled if address.version == 6]
     four = [address for address in shuffled if address.version == 4]
     if rules.is_ipv4_first:
-        return four + six
+        return (four + six)[: rules.max_addresses_of_a_host]
     turns: list[IpAddress] = []
     while six or four:
         turns += [queue.pop(0) for queue in (six, four) if queue]
-    return turns
+    return turns[: rules.max_addresses_of_a_host]
 
 
 def _nothing(

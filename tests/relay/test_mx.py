@@ -160,7 +160,7 @@ def test_the_families_take_turns_and_the_number_is_bounded():
     six = tuple(ip_address(f"2001:db8::{n:x}") for n in range(1, 40))
     four = tuple(ip_address(f"198.51.100.{n}") for n in range(1, 40))
     result = made((("a", 1),), {"a": six + four})
-    assert [target.address.version for target in result.targets] == [6, 4] * 10
+    assert [target.address.version for target in result.targets] == [6, 4] * 5
 
 
 @pytest.mark.parametrize(
@@ -217,3 +217,22 @@ def test_which_addresses_are_ours(listening, port, allow_private, expected):
     pairs = [(ip_address(address), at) for address, at in listening]
     ours = own_addresses(pairs, port=port, allow_private=allow_private)
     assert ours == {ip_address(address) for address in expected}
+
+
+def test_all_hosts_are_tried_beyond_the_tenth_and_each_gets_its_turn():
+    records = mx(*((number, f"mx{number}.test") for number in range(30)))
+    hosts = hosts_for(DOMAIN, records, random.Random(1), MxRules().max_hosts)
+    assert [host.name for host in hosts] == [f"mx{number}.test" for number in range(30)]
+    many = {host.name: tuple(ip_address(f"198.51.{n}.{k}") for k in range(1, 90)) for n, host in enumerate(hosts)}
+    tried = plan(DOMAIN, hosts[:5], many, MxRules(), random.Random(1)).targets
+    assert [target.host for target in tried] == [host.name for host in hosts[:5] for _ in range(10)]
+
+
+def test_ipv4_first_is_within_each_host():
+    hosts = (MxHost("a.test", 10), MxHost("b.test", 20))
+    addresses = {
+        "a.test": (ip_address("2001:db8::1"), ip_address("198.51.100.1")),
+        "b.test": (ip_address("2001:db8::2"),),
+    }
+    targets = plan(DOMAIN, hosts, addresses, MxRules(is_ipv4_first=True), random.Random(1)).targets
+    assert [str(target.address) for target in targets] == ["198.51.100.1", "2001:db8::1", "2001:db8::2"]
