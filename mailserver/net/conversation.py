@@ -70,6 +70,10 @@ class Session(Protocol):
     def is_stranger(self) -> bool:
         """Whether nobody has logged in."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the answer is held back on purpose, as from one who guesses passwords."""
+
 
 class Membership(Protocol):
     """What the list of those who are connected wants to know (see `admission`)."""
@@ -293,7 +297,8 @@ class Conversation(TwistedProtocol):
 
     def _answered(self, answer: Answer[Any]) -> None:
         self._is_busy = False
-        if self._is_gone:
+        # Who was evicted while it waited gets no answer behind its last words.
+        if self._is_gone or self._is_closing:
             return
         octets = self._encode(answer.reply)
         self._out.append(octets)
@@ -331,7 +336,7 @@ class Conversation(TwistedProtocol):
         """Our fault: the log has the traceback, the client hears 421 or its like, the process lives."""
         _log.failure("the conversation with [{peer}] broke", failure=failure, peer=str(self.peer))
         self._is_busy = False
-        if not self._is_gone:
+        if not self._is_gone and not self._is_closing:
             self._out.append(self._broken())
             self._reason = "internal error"
             self._flush()
@@ -411,7 +416,8 @@ class Conversation(TwistedProtocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing of value is under way: it waits for a command, or has not said a word yet."""
-        return not (self._is_busy or self._is_closing or self._is_in_content())
+        is_at_work = self._is_busy and not self._session.is_waiting
+        return not (is_at_work or self._is_closing or self._is_in_content())
 
     @property
     def is_stranger(self) -> bool:

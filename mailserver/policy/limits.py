@@ -6,6 +6,7 @@ cannot lock anybody out. Both are pure: they take `now` and never sleep.
 
 from dataclasses import dataclass
 from enum import Enum
+from random import Random, SystemRandom
 
 from mailserver.mail.peer import IpNetwork, Peer
 
@@ -13,6 +14,9 @@ from mailserver.mail.peer import IpNetwork, Peer
 FORGET_AFTER_S = 600.0
 LONGEST_DELAY_S = 15.0
 MAX_CLIENTS_REMEMBERED = 10_000
+# A login that failed is answered so many seconds after its check began: drawn anew from this range each time, so that
+# neither the time nor its spread tells what was wrong. More than any check takes on a machine that is not overloaded.
+FAILURE_ANSWERED_AFTER_S = (0.25, 0.35)
 
 
 @dataclass(slots=True)
@@ -36,11 +40,15 @@ class LoginGuesses:
         max_failures: int = 5,
         exempt: tuple[IpNetwork, ...] = (),
         max_clients: int = MAX_CLIENTS_REMEMBERED,
+        answered_after_s: tuple[float, float] = FAILURE_ANSWERED_AFTER_S,
+        random: Random | None = None,
     ) -> None:
         self._slow_after = slow_after
         self._max_failures = max_failures
         self._exempt = exempt
         self._max_clients = max_clients
+        self._answered_after_s = answered_after_s
+        self._random = random or SystemRandom()
         self._failures: dict[str, _Failures] = {}  # in the order of the last failure
 
     @property
@@ -62,6 +70,18 @@ class LoginGuesses:
         if len(self._failures) >= self._max_clients:
             del self._failures[next(iter(self._failures))]
         self._failures[peer.client] = _Failures(count, now)
+
+    def answer_in_s(self, began: float, now: float) -> float:
+        """How long the answer to a failed login is still held back; both in monotonic seconds.
+
+        `began` is when its check began. The answer is due at a moment drawn from the range, whatever the check found
+        and however quickly. A check that took longer, on a machine under load, is answered at the next multiple of
+        that time, so that the time the check took does not show then either.
+        """
+        due_s = self._random.uniform(*self._answered_after_s)
+        if due_s <= 0.0:
+            return 0.0
+        return due_s - max(0.0, now - began) % due_s
 
     def _count(self, client: str, now: float) -> int:
         known = self._failures.get(client)

@@ -27,6 +27,7 @@ from mailserver.ports import (
     Then,
     TlsDetails,
 )
+from mailserver.session.patience import Patience
 from mailserver.session.pop3_transaction import Transaction
 from mailserver.wire.pop3_events import (
     Auth,
@@ -85,6 +86,7 @@ class Pop3Session:
         self._settings = settings
         self._peer = peer
         self._doors = doors
+        self._patience = Patience(doors.guesses, peer, doors.clock)
         self._tls: TlsDetails | None = None
         self._user: str | None = None
         self._login = ""
@@ -97,6 +99,11 @@ class Pop3Session:
     def is_stranger(self) -> bool:
         """True while nobody has logged in; strangers go first when it gets crowded."""
         return self._transaction is None
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while the client is kept waiting as one who guesses: nothing of value is lost when it has to go."""
+        return self._patience.is_waiting
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -239,25 +246,25 @@ class Pop3Session:
             case Claim():
                 claim = event.step
                 if claim.acts_for_another:
-                    return self._wrong(claim.login, event.mechanism.value, "wants to act for another")
+                    began = self._doors.clock.monotonic()
+                    return await self._wrong(claim.login, event.mechanism.value, "wants to act for another", began)
                 return await self._log_in(claim.login, claim.password, event.mechanism.value)
             case _:
                 assert_never(event.step)
 
     async def _log_in(self, login: str, password: str, mechanism: str) -> Answer[Pop3Reply]:
-        """Check the password and open the maildrop. An unknown name and a wrong password take the same way."""
+        """Check the password and open the maildrop. Every failure takes the same way, and the same time."""
         doors = self._doors
-        delay_s = doors.guesses.delay_s(self._peer, doors.clock.monotonic())
-        if delay_s > 0:
-            await doors.clock.sleep(delay_s)
+        await self._patience.before_check()
         if self._is_lost:
             return Answer(replies.LOGIN_BUSY, Then.CLOSE)
+        began = doors.clock.monotonic()
         try:
             account = await doors.credentials.verify(login, password)
         except Overloaded:
             return self._not_now(replies.LOGIN_BUSY, login, mechanism, "too many logins wait")
         if account is None:
-            return self._wrong(login, mechanism, "wrong name or password")
+            return await self._wrong(login, mechanism, "wrong name or password", began)
         return await self._open(account, mechanism)
 
     async def _open(self, account: Account, mechanism: str) -> Answer[Pop3Reply]:
@@ -282,11 +289,13 @@ class Pop3Session:
         self._doors.log(LoginSucceeded(str(self._peer), SERVICE, login, mechanism, tls))
         return replies.logged_in(transaction.messages, transaction.octets)
 
-    def _wrong(self, login: str, mechanism: str, reason: str) -> Answer[Pop3Reply]:
+    async def _wrong(self, login: str, mechanism: str, reason: str, began: float) -> Answer[Pop3Reply]:
+        """Note a failure, then tell it at its time. `began`: when the check began, in monotonic seconds."""
         doors = self._doors
         doors.guesses.failed(self._peer, doors.clock.monotonic())
         doors.log(LoginRefused(str(self._peer), SERVICE, login, mechanism, reason))
         self._wrong_logins += 1
+        await self._patience.after_failure(began)
         if self._wrong_logins >= doors.guesses.max_failures:
             return Answer(replies.LOGIN_WRONG_TOO_OFTEN, Then.CLOSE)
         return Answer(replies.LOGIN_WRONG)

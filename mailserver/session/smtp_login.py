@@ -1,4 +1,4 @@
-"""AUTH in an SMTP session: whether it may be tried, what becomes of it, and how guesses are slowed (RFC 4954)."""
+"""AUTH in an SMTP session: whether it may be tried, what becomes of it, and when a failure is told (RFC 4954)."""
 
 from mailserver.config.schema import AuthWithoutTls
 from mailserver.mail import reply as replies
@@ -6,6 +6,7 @@ from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
 from mailserver.maillog import LoginRefused, LoginSucceeded
 from mailserver.ports import Account, Overloaded, TlsDetails
+from mailserver.session.patience import Patience
 from mailserver.session.smtp_profile import Profile, SmtpDoors, SmtpSettings
 from mailserver.wire.sasl import Claim, Mechanism
 
@@ -21,6 +22,7 @@ class Login:
         self._peer = peer
         self._settings = settings
         self._doors = doors
+        self._patience = Patience(doors.guesses, peer, doors.clock)
         self._failures = 0
         self._is_gone = False
         self._account: Account | None = None
@@ -40,6 +42,11 @@ class Login:
         """The connection is gone; a login that still waits for its turn is given up."""
         self._is_gone = True
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client is kept waiting as one who guesses."""
+        return self._patience.is_waiting
+
     def refusal(self, tls: TlsDetails | None) -> Reply | None:
         """None when AUTH may be used now."""
         if not self._profile.offers_auth:
@@ -55,24 +62,26 @@ class Login:
     async def attempt(self, mechanism: Mechanism, claim: Claim, tls: str) -> Reply:
         """Check a claim: 235, 535, 454, or 421 when this session has failed too often.
 
-        The wait for guessers comes first, so that hanging up early teaches them nothing; an unknown login and a wrong
-        password take the same path and get the same text.
+        The wait for guessers comes first, so that hanging up early teaches them nothing. Every failure takes the same
+        path and is told at the same time after its check began; it is counted before, so that many at once are slowed.
         """
         doors = self._doors
-        delay_s = doors.guesses.delay_s(self._peer, doors.clock.monotonic())
-        if delay_s > 0:
-            await doors.clock.sleep(delay_s)
-            if self._is_gone:
-                # It counts as a guess, and costs no verification: or a client could pile them up by hanging up.
-                return self._failed(mechanism, claim, replies.AUTH_FAILED, "hung up before it was looked at")
+        if await self._patience.before_check() and self._is_gone:
+            # It counts as a guess, and costs no verification: or a client could pile them up by hanging up.
+            return self._failed(mechanism, claim, replies.AUTH_FAILED, "hung up before it was looked at")
+        began = doors.clock.monotonic()
         if claim.acts_for_another:
-            return self._failed(mechanism, claim, replies.AUTH_FOR_ANOTHER, "acts for another")
+            reply = self._failed(mechanism, claim, replies.AUTH_FOR_ANOTHER, "acts for another")
+            await self._patience.after_failure(began)
+            return reply
         try:
             account = await doors.credentials.verify(claim.login, claim.password)
         except Overloaded:
             return replies.AUTH_OVERLOADED
         if account is None:
-            return self._failed(mechanism, claim, replies.AUTH_FAILED, "wrong login or password")
+            reply = self._failed(mechanism, claim, replies.AUTH_FAILED, "wrong login or password")
+            await self._patience.after_failure(began)
+            return reply
         self._account = account
         name = str(account.mailbox)
         doors.log(LoginSucceeded(str(self._peer), self._profile.name, name, mechanism.value, tls))

@@ -70,6 +70,11 @@ class SmtpSession:
         """True while nobody has logged in; strangers go first when it gets crowded."""
         return self._login.account() is None
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while the client is kept waiting as one who guesses: nothing of value is lost when it has to go."""
+        return self._login.is_waiting
+
     # --- for the driver -----------------------------------------------------------------------------------------------
 
     async def greet(self) -> Answer[Reply]:

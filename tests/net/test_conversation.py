@@ -60,6 +60,7 @@ class ToySession:
         self.answers = {}
         self.lost_because = None
         self.is_stranger = True
+        self.is_waiting = False
         self.asked = []
 
     async def greet(self):
@@ -577,6 +578,23 @@ def test_an_idle_conversation_can_be_evicted(line):
 def test_a_conversation_at_work_is_not_idle(line):
     line.say(b"slow\n")
     assert not line.conversation.is_idle
+
+
+def test_who_is_kept_waiting_on_purpose_may_be_evicted_and_hears_nothing_behind_that(line):
+    line.say(b"slow\n")
+    line.session.is_waiting = True
+    assert line.conversation.is_idle
+    line.conversation.evict(b"421 too many\r\n", "its place was needed")
+    line.session.answers["slow"].callback(None)
+    assert line.heard() == b"421 too many\r\n"
+
+
+def test_a_mistake_of_ours_after_an_eviction_says_nothing_more(line):
+    line.say(b"slow\n")
+    line.session.is_waiting = True
+    line.conversation.evict(b"421 too many\r\n", "its place was needed")
+    line.session.answers["slow"].errback(ValueError("nobody named this"))
+    assert line.heard() == b"421 too many\r\n"
 
 
 def test_tls_starts_with_the_answer_out_and_the_machine_cleared():

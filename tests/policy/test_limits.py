@@ -75,6 +75,18 @@ def test_memory_is_bounded_and_the_oldest_go_first():
     assert [guesses.delay_s(peer, 0.0) > 0 for peer in peers] == [False, False, True, True, True]
 
 
+def test_a_failure_is_answered_at_a_multiple_of_a_time_drawn_from_the_range():
+    guesses = LoginGuesses(answered_after_s=(0.25, 0.25))
+    assert guesses.answer_in_s(10.0, 10.0) == 0.25
+    assert guesses.answer_in_s(10.0, 10.2) == pytest.approx(0.05)
+    assert guesses.answer_in_s(10.0, 10.6) == pytest.approx(0.15)
+    assert guesses.answer_in_s(10.0, 9.0) == 0.25, "a clock that steps back"
+
+
+def test_without_a_range_a_failure_is_answered_at_once():
+    assert LoginGuesses(answered_after_s=(0.0, 0.0)).answer_in_s(10.0, 10.2) == 0.0
+
+
 def test_connections_per_client_and_in_all():
     limits = ConnectionLimits(max_connections=3, max_per_client=2)
     other = peer_from("192.0.2.10", 1)

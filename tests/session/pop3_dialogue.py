@@ -29,7 +29,8 @@ class World:
         self.directory.passwords[ALICE] = PASSWORD
         self.maildrops = MemoryMaildrops()
         self.clock = FakeClock()
-        self.guesses = LoginGuesses()
+        # Failures are answered at once, but where a test says otherwise.
+        self.guesses = LoginGuesses(answered_after_s=(0.0, 0.0))
         self.events = Told()
 
     def connect(self, peer: Peer = LOOPBACK) -> "Connection":

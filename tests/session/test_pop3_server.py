@@ -524,7 +524,7 @@ LINES = st.one_of(
 @given(st.booleans(), st.lists(LINES, max_size=20))
 def test_whatever_is_said_every_line_gets_exactly_one_answer(is_logged_in, lines):
     world = World(max_errors=1000)
-    world.guesses = LoginGuesses(slow_after=1000, max_failures=1000)
+    world.guesses = LoginGuesses(slow_after=1000, max_failures=1000, answered_after_s=(0.0, 0.0))
     connection = logged_in(world, b"one\n", b"two\n") if is_logged_in else world.connect()
     for line in lines:
         answer = connection.say(line + b"\r\n")
