@@ -28,7 +28,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 
 from mailserver.assembly import Assembly
 from mailserver.config import Config
@@ -38,7 +38,7 @@ from mailserver.net.blocking import BlockingLanes
 from mailserver.net.clock import ReactorClock
 from mailserver.net.journal import JournalFeed
 from mailserver.net.listeners import BoundListener, ListenerService
-from mailserver.net.logsink import FanOut, LogSink
+from mailserver.net.logsink import FanOut, LogSink, shorten_the_way
 from mailserver.net.services import Farewell, HangupService, OrderedService, Poll, Starter
 from mailserver.net.systemd import READY, STOPPING, notify
 from mailserver.net.tls import CertificateTrouble
@@ -115,6 +115,7 @@ class MailServer(OrderedService):
         The rooms are built only now, after twistd's fork and as the final user: file names hold the process id, and
         threads do not survive a fork.
         """
+        shorten_the_way(globalLogPublisher)
         for text in (*self._config.warnings, *self._foundation.accounts.tables.remarks()):
             _log.warn("{text}", text=text)
         lanes = BlockingLanes(self._reactor)

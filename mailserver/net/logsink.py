@@ -7,7 +7,10 @@ Trouble on our side is at the level of a warning. The event itself rides along, 
 read; the line is made only when an observer writes text.
 """
 
-from twisted.logger import Logger
+import time
+from collections.abc import Callable
+
+from twisted.logger import FileLogObserver, LogEvent, Logger, LogPublisher
 
 from mailserver.maillog import MailEvent, Sink
 
@@ -26,6 +29,36 @@ class LogSink:
             return
         emit = self._log.warn if event.is_trouble else self._log.info
         emit("{line()}", line=event.line, mail_event=event)
+
+
+def shorten_the_way(publisher: LogPublisher) -> None:
+    """Let the log files of `publisher` write events of the mail log without the detour through Twisted's formatter.
+
+    That detour, two lines a message, was a seventh of all that a small message costs (docs/performance.md). The text is
+    the same to the octet. An observer that is no text file, or a Twisted that keeps its observers elsewhere, is left as
+    it is: then the lines only cost more.
+    """
+    for observer in getattr(publisher, "_observers", ()):
+        if isinstance(observer, FileLogObserver) and not isinstance(observer.formatEvent, _MailLines):
+            observer.formatEvent = _MailLines(observer.formatEvent)
+
+
+class _MailLines:
+    """Formats events of the mail log; everything else as `others` does."""
+
+    def __init__(self, others: Callable[[LogEvent], str | None]) -> None:
+        self._others = others
+        # The last second that was written out, and how.
+        self._second, self._stamp = -1, ""
+
+    def __call__(self, event: LogEvent) -> str | None:
+        mail_event = event.get("mail_event")
+        if mail_event is None:
+            return self._others(event)
+        second = int(event["log_time"])
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(second))
+        return f"{self._stamp} [{event['log_namespace']}#{event['log_level'].name}] {mail_event.line()}\n"
 
 
 class FanOut:

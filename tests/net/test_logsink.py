@@ -2,10 +2,10 @@
 
 import io
 
-from twisted.logger import Logger, LogLevel, textFileLogObserver
+from twisted.logger import Logger, LogLevel, LogPublisher, textFileLogObserver
 
 from mailserver.maillog import Accepted, Erased, MailEvent, Trouble
-from mailserver.net.logsink import FanOut, LogSink
+from mailserver.net.logsink import FanOut, LogSink, shorten_the_way
 
 ACCEPTED = Accepted("0BCD", "192.0.2.1:25", "<a@b.example>", ("c@d.example",), 17, "ESMTP")
 
@@ -55,3 +55,25 @@ def test_what_is_for_the_journal_alone_stays_out_of_the_log():
     lines, journal = [], []
     FanOut(sink_to(lines.append), journal.append)(Erased("192.0.2.1:25", "a@b.example", "1.M2P3Q4.h"))
     assert (len(lines), len(journal)) == (0, 1)
+
+
+def test_the_short_way_writes_the_same_octets():
+    long_way, short_way = io.StringIO(), io.StringIO()
+    others = textFileLogObserver(long_way)
+    publisher = LogPublisher(textFileLogObserver(short_way), others, [].append)
+    shorten_the_way(LogPublisher(publisher._observers[0]))
+    log = Logger(namespace="mail", observer=publisher)
+    for event in (ACCEPTED, Trouble("", "the disk", "it is full"), ACCEPTED):
+        LogSink(log)(event)
+    log.info("not of the mail log: {what}\nsecond line", what="{}")
+    assert short_way.getvalue() == long_way.getvalue()
+    assert short_way.getvalue().count("\n") == 5
+
+
+def test_the_way_is_shortened_once_and_only_where_text_is_written():
+    observer = textFileLogObserver(io.StringIO())
+    publisher = LogPublisher(observer, [].append)
+    shorten_the_way(publisher)
+    shortened = observer.formatEvent
+    shorten_the_way(publisher)
+    assert observer.formatEvent is shortened
