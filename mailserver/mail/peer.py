@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from mailserver.mail.dns import IpAddress
@@ -25,14 +26,16 @@ class Peer:
         """`192.0.2.1:4711` or `[2001:db8::1]:4711`; the log puts brackets around it."""
         if self.address is None:
             return "local"
-        return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
+        text = _text(self.address.version, int(self.address))
+        return f"{text}:{self.port}" if self.address.version == 4 else f"[{text}]:{self.port}"
 
     @property
     def literal(self) -> str:
         """The address as RFC 5321 4.1.3 writes it, for Received."""
         if self.address is None:
             return "[127.0.0.1]"
-        return f"[{self.address}]" if self.address.version == 4 else f"[IPv6:{self.address}]"
+        text = _text(self.address.version, int(self.address))
+        return f"[{text}]" if self.address.version == 4 else f"[IPv6:{text}]"
 
     @property
     def is_loopback(self) -> bool:
@@ -45,7 +48,7 @@ class Peer:
         if self.address is None:
             return "local"
         if self.address.version == 4:
-            return str(self.address)
+            return _text(4, int(self.address))
         return str(ipaddress.ip_network((self.address, 64), strict=False))
 
     def is_in(self, networks: tuple[IpNetwork, ...]) -> bool:
@@ -55,7 +58,20 @@ class Peer:
 
 def peer_from(host: str, port: int, *, is_proxied: bool = False) -> Peer:
     """A peer from the address text of a transport; an IPv4-mapped IPv6 address becomes IPv4, a zone is dropped."""
-    address = ipaddress.ip_address(host.partition("%")[0])
+    return Peer(_address(host.partition("%")[0]), port, is_proxied)
+
+
+# The same few clients come again and again, and each connection shows its address in several places.
+
+
+@lru_cache(maxsize=1024)
+def _address(host: str) -> IpAddress:
+    address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return Peer(address, port, is_proxied)
+        return address.ipv4_mapped
+    return address
+
+
+@lru_cache(maxsize=1024)
+def _text(version: int, number: int) -> str:
+    return str(ipaddress.IPv4Address(number) if version == 4 else ipaddress.IPv6Address(number))

@@ -3,7 +3,8 @@
 No other module writes a reply text. Public text never holds paths, host internals or exception strings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 # RFC 5321 4.5.3.1.5: a reply line is at most 512 octets, CRLF included.
 MAX_REPLY_LINE_OCTETS = 512
@@ -16,6 +17,8 @@ class Reply:
     code: int
     enhanced: str
     lines: tuple[str, ...]
+    # Most replies are constants, said again and again: the octets are made once.
+    _octets: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     @property
     def is_positive(self) -> bool:
@@ -34,6 +37,11 @@ class Reply:
 
     def encode(self) -> bytes:
         """The octets to send, CRLF at each end. Controls become `?`; a line over 512 octets is cut."""
+        if not self._octets:
+            object.__setattr__(self, "_octets", self._encoded())
+        return self._octets
+
+    def _encoded(self) -> bytes:
         out = []
         last = len(self.lines) - 1
         for number, text in enumerate(self.lines):
@@ -164,11 +172,13 @@ FROM_TWICE = reply(550, "5.6.0", "The message has more than one From field")
 FROM_UNREADABLE = reply(550, "5.6.0", "From must hold whole addresses, such as name@example.org")
 
 
+@lru_cache(maxsize=16)
 def banner(hostname: str) -> Reply:
     """RFC 5321 4.2: the host name comes first. `ESMTP` is what some clients look for."""
     return reply(220, "", f"{hostname} ESMTP")
 
 
+@lru_cache(maxsize=16)
 def hello_ok(hostname: str, *keywords: str) -> Reply:
     """The answer to HELO, and with keywords to EHLO (RFC 5321 4.1.1.1)."""
     return reply(250, "", hostname, *keywords)

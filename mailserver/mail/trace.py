@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import path_text
@@ -54,9 +55,15 @@ def received_field(
     name = _NOT_IN_A_NAME.sub("?", hello) or peer.literal
     by = f"by {hostname} with {protocol}{f' ({tls})' if tls else ''}"
     for_whom = f" for <{recipient}>" if recipient is not None else ""
-    date = format_datetime(datetime.fromtimestamp(now, UTC))
+    date = date_text(int(now))
     text = f"Received: from {name} ({peer.literal})\r\n\t{by}\r\n\tid {queue_id}{for_whom};\r\n\t{date}\r\n"
     return text.encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=4)
+def date_text(second: int) -> str:
+    """A moment, in seconds since the epoch, as a date field writes it (RFC 5322 3.3), in UTC."""
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def received_from_user(
@@ -64,7 +71,7 @@ def received_from_user(
 ) -> bytes:
     """The Received field of a message that a user of this machine handed to `sendmail`; there was no SMTP."""
     for_whom = f" for <{recipient}>" if recipient is not None else ""
-    date = format_datetime(datetime.fromtimestamp(now, UTC))
+    date = date_text(int(now))
     who = f"{_NOT_IN_A_NAME.sub('?', name)} (uid {uid})"
     text = f"Received: from {who}\r\n\tby {hostname} with local\r\n\tid {queue_id}{for_whom};\r\n\t{date}\r\n"
     return text.encode("utf-8", "replace")

@@ -295,17 +295,21 @@ class Conversation(TwistedProtocol):
         self._encode = encode
         run(coroutine, self._answered, self._failed)
 
-    def _answered(self, answer: Answer[Any]) -> None:
-        self._is_busy = False
-        # Who was evicted while it waited gets no answer behind its last words.
-        if self._is_gone or self._is_closing:
-            return
-        octets = self._encode(answer.reply)
+    def _answer_at_once(self, answer: Answer[Any], encode: Callable[[Any], bytes]) -> None:
+        """An answer that is there already, within a round."""
+        octets = encode(answer.reply)
         self._out.append(octets)
         self._out_octets += len(octets)
         self._then = answer.then
         if answer.why:
             self._reason = answer.why
+
+    def _answered(self, answer: Answer[Any]) -> None:
+        self._is_busy = False
+        # Who was evicted while it waited gets no answer behind its last words.
+        if self._is_gone or self._is_closing:
+            return
+        self._answer_at_once(answer, self._encode)
         if not self._is_pumping:
             # The client waited for us until now; its own time starts here.
             self._deadlines.last_octets_at = self._clock.monotonic()

@@ -30,8 +30,12 @@ class SmtpConversation(Conversation):
             return False
         if isinstance(event, Content):
             self._take(event)
-        else:
+            return True
+        at_once = self._session.answer_at_once(event)
+        if at_once is None:
             self._answer(self._session.answer(event), self._machine.reply)
+        else:
+            self._answer_at_once(at_once, self._machine.reply)
         return True
 
     def _take(self, content: Content) -> None:

@@ -44,6 +44,23 @@ from mailserver.wire.smtp_events import (
 from mailserver.wire.smtp_server import SmtpServer
 
 _CONTINUE = Then.CONTINUE
+# What is answered without waiting for anything.
+AtOnce = (
+    Hello
+    | Mail
+    | Rcpt
+    | Data
+    | Content
+    | EndOfChunk
+    | Reset
+    | Noop
+    | Verify
+    | Help
+    | Quit
+    | StartTls
+    | InjectedOctets
+    | Faulted
+)
 
 
 class SmtpSession:
@@ -83,11 +100,28 @@ class SmtpSession:
 
     async def answer(self, event: SmtpEvent) -> Answer[Reply]:
         """The reply to one event, and what follows it. Not for `Content`."""
+        if not isinstance(event, EndOfContent | Auth):
+            return self._at_once(event)
         self._commands += 1
-        if self._commands > self._settings.max_commands and not _carries_content(event):
+        if self._commands > self._settings.max_commands and isinstance(event, Auth):
             return _closing(replies.TOO_MANY_COMMANDS)
         transaction = self._transaction
-        answer = await self._answered(event)
+        return self._noted(event, transaction, await self._in_time(event))
+
+    def answer_at_once(self, event: SmtpEvent) -> Answer[Reply] | None:
+        """The same for what needs no waiting; None, and nothing has happened, for what `answer` has to be asked."""
+        return None if isinstance(event, EndOfContent | Auth) else self._at_once(event)
+
+    def _at_once(self, event: AtOnce) -> Answer[Reply]:
+        self._commands += 1
+        # Octets of a message that came with a command have limits of their own.
+        if self._commands > self._settings.max_commands and not (isinstance(event, EndOfChunk) and event.chunk_octets):
+            return _closing(replies.TOO_MANY_COMMANDS)
+        transaction = self._transaction
+        return self._noted(event, transaction, self._simple_answer(event))
+
+    def _noted(self, event: SmtpEvent, transaction: Transaction | None, answer: Answer[Reply]) -> Answer[Reply]:
+        """Count and log an answer that refuses."""
         if answer.reply.code < 400:
             return answer
         reply = answer.reply
@@ -136,7 +170,12 @@ class SmtpSession:
 
     # --- one method for each thing a client can do --------------------------------------------------------------------
 
-    async def _answered(self, event: SmtpEvent) -> Answer[Reply]:
+    async def _in_time(self, event: EndOfContent | Auth) -> Answer[Reply]:
+        if isinstance(event, Auth):
+            return Answer(await self._auth(event))
+        return Answer(await self._end_of_content(event))
+
+    def _simple_answer(self, event: AtOnce) -> Answer[Reply]:
         match event:
             case Rcpt():
                 return Answer(self._rcpt(event))
@@ -144,12 +183,8 @@ class SmtpSession:
                 return Answer(self._mail(envelope))
             case Data():
                 return Answer(replies.SEND_CONTENT)
-            case EndOfContent():
-                return Answer(await self._end_of_content(event))
             case EndOfChunk():
                 return Answer(self._end_of_chunk(event))
-            case Auth():
-                return Answer(await self._auth(event))
             case Faulted(_, reply, must_close):
                 return Answer(reply, Then.CLOSE if must_close else _CONTINUE)
             case StartTls():
@@ -323,11 +358,6 @@ class SmtpSession:
                 _recipients(event, transaction),
             )
         )
-
-
-def _carries_content(event: SmtpEvent) -> bool:
-    """Whether octets of a message came with it; those have limits of their own."""
-    return isinstance(event, EndOfContent) or (isinstance(event, EndOfChunk) and event.chunk_octets > 0)
 
 
 def _closing(reply: Reply) -> Answer[Reply]:

@@ -6,6 +6,9 @@ conversation goes from the one to the other.
 
 from enum import Enum
 
+# So little behind what is taken stays an object of its own; more than that is not copied again for each line.
+_SMALL_REST = 64
+
 
 class LineFault(Enum):
     """Why a line is not given out. Whatever is left of it is discarded up to its CRLF."""
@@ -43,6 +46,17 @@ class OctetBuffer:
         """As `bytes.find`."""
         return (self._chunk or self._octets).find(what, start)
 
+    def take_only_line(self) -> bytes | None:
+        """When one line with its CRLF is all there is, as from a client that waits for each reply: take it.
+
+        The line comes without its CRLF; in every other case None, and nothing is taken.
+        """
+        chunk = self._chunk
+        if chunk.endswith(b"\r\n") and chunk.find(b"\n") == len(chunk) - 1:
+            self._chunk = b""
+            return chunk[:-2]
+        return None
+
     def peek(self, count: int) -> bytes:
         """The first `count` octets, or what there is of them; they stay."""
         return self._chunk[:count] if self._chunk else bytes(self._octets[:count])
@@ -53,9 +67,10 @@ class OctetBuffer:
 
     def take(self, count: int) -> bytes:
         """The first `count` octets, or all when there are fewer."""
-        if count >= len(self._chunk) > 0:
-            taken, self._chunk = self._chunk, b""
-            return taken
+        chunk = self._chunk
+        if chunk and count >= len(chunk) - _SMALL_REST:
+            self._chunk = chunk[count:]
+            return chunk[:count]
         self._spread()
         with memoryview(self._octets) as view:
             taken = bytes(view[:count])
@@ -64,6 +79,9 @@ class OctetBuffer:
 
     def skip(self, count: int) -> None:
         """Throw the first `count` octets away."""
+        if self._chunk and count >= len(self._chunk) - _SMALL_REST:
+            self._chunk = self._chunk[count:]
+            return
         self._spread()
         del self._octets[:count]
 
@@ -95,8 +113,11 @@ class LineReader:
         that a terminal which sends bare LF is not left in silence; then everything up to the next CRLF is dropped.
         Which of the two it is does not depend on how the octets were cut.
         """
-        if not self.is_at_line_start():
+        if self._is_discarding and not self._discard():
             return None
+        line = self._buffer.take_only_line()
+        if line is not None:
+            return self._checked(line, limit)
         index = self._buffer.find(b"\n", self._scanned)
         if index < 0:
             self._scanned = len(self._buffer)

@@ -248,7 +248,7 @@ class SmtpServer:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _next_of_line(self) -> SmtpEvent | None:
-        if not self._lines.is_at_line_start():
+        if not self._buffer or not self._lines.is_at_line_start():
             return None
         is_response = self._state is State.AUTH_RESPONSE
         is_long = is_response or self._buffer.peek(5).upper() == b"AUTH "
