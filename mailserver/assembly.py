@@ -4,6 +4,7 @@ Made in `MailServer.startService`: after twistd's fork and as the final user, be
 threads do not survive a fork.
 """
 
+import resource
 from collections.abc import Iterator
 from random import SystemRandom
 from typing import Any
@@ -147,7 +148,10 @@ class Assembly:
             guesses=self._guesses,
             log=self._log,
         )
-        return FrontDesk(self._config, reactor, self._clock, self.tls, self._smtp, pop3, self._log)
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return FrontDesk(
+            self._config, reactor, self._clock, self.tls, self._smtp, pop3, self._log, descriptors=descriptors
+        )
 
     def _success_report(
         self, acceptance: Acceptance, recipients: tuple[Recipient, ...], section: bytes

@@ -12,7 +12,7 @@ from mailserver.config import BareNewlines, Config, Listener
 from mailserver.mail import pop3_reply
 from mailserver.mail import reply as replies
 from mailserver.mail.peer import Peer
-from mailserver.maillog import Sink
+from mailserver.maillog import Sink, Trouble
 from mailserver.net.admission import GuestList
 from mailserver.net.conversation import Conversation
 from mailserver.net.deadlines import Timeouts
@@ -37,17 +37,34 @@ from mailserver.session.smtp_profile import (
 from mailserver.session.smtp_server import SmtpSession
 from mailserver.wire.pop3_server import Pop3Server
 
+# When there is no descriptor for one more connection, this share of the idle strangers goes.
+SHARE_SENT_AWAY = 0.1
+# Descriptors that are no clients'.
+KEPT_FREE = 256
+SHORTAGE_TOLD_EACH_S = 60.0
+
 
 class FrontDesk:
     """Makes the factory of every listener."""
 
     def __init__(
-        self, config: Config, reactor: Any, clock: Clock, tls: ServerTls, smtp: SmtpDoors, pop3: Pop3Doors, log: Sink
+        self,
+        config: Config,
+        reactor: Any,
+        clock: Clock,
+        tls: ServerTls,
+        smtp: SmtpDoors,
+        pop3: Pop3Doors,
+        log: Sink,
+        *,
+        descriptors: int,
     ) -> None:
+        """`descriptors`: how many files and connections the process may have open."""
         self._reactor = reactor
         self._clock = clock
         self._tls = tls
         self._log = log
+        self._shortage_told_at = float("-inf")
         self._smtp = smtp
         self._pop3 = pop3
         self._profiles = {
@@ -68,13 +85,14 @@ class FrontDesk:
         self._pop3_settings = Pop3Settings(config.hostname, config.pop3.auth_without_tls)
         self._smtp_timeouts = Timeouts(config.smtp.command_timeout, config.smtp.data_timeout, config.smtp.min_rate)
         self._pop3_timeouts = Timeouts(config.pop3.idle_timeout, config.pop3.idle_timeout)
+        smtp_places, pop3_places = places(config.smtp.max_connections, config.pop3.max_connections, descriptors)
         self._smtp_guests = _guests(
-            config.smtp.max_connections,
+            smtp_places,
             config.smtp.max_connections_per_client,
             replies.TOO_MANY_CONNECTIONS.encode(),
         )
         self._pop3_guests = _guests(
-            config.pop3.max_connections,
+            pop3_places,
             config.pop3.max_connections_per_client,
             pop3_reply.TOO_MANY_CONNECTIONS.encode(),
         )
@@ -92,7 +110,16 @@ class FrontDesk:
             factory = self._smtp_factory(self._profiles[bound.service], is_proxied)
         else:
             factory = self._pop3_factory(bound.service, is_proxied)
+        bound.shortage.tell = self._run_short
         return self._tls.wrap(factory, self._reactor) if factory.is_implicit_tls else factory
+
+    def _run_short(self, reason: str) -> None:
+        """There are no descriptors for one more connection: idle strangers go, so that files can be opened as well."""
+        gone = sum(guests.send_away(SHARE_SENT_AWAY) for guests in self.guest_lists)
+        now = self._clock.monotonic()
+        if now - self._shortage_told_at >= SHORTAGE_TOLD_EACH_S:
+            self._shortage_told_at = now
+            self._log(Trouble("", "connections", reason, f"newcomers wait; {gone} idle ones had to go"))
 
     def _smtp_factory(self, profile: Profile, is_proxied: bool) -> ConversationFactory:
         def make(peer: Peer) -> Conversation:
@@ -153,6 +180,18 @@ class FrontDesk:
             is_implicit_tls=is_implicit_tls,
             is_proxied=is_proxied,
         )
+
+
+def places(smtp: int, pop3: int, descriptors: int) -> tuple[int, int]:
+    """How many connections of each group fit: all that are wished for, or what the limit of open files leaves.
+
+    Descriptors for files, name servers and outgoing connections are kept free, or mail that a client was let in with
+    could not be stored.
+    """
+    free = max(descriptors // 2, descriptors - KEPT_FREE)
+    if smtp + pop3 <= free:
+        return smtp, pop3
+    return max(1, smtp * free // (smtp + pop3)), max(1, pop3 * free // (smtp + pop3))
 
 
 def login_guesses(config: Config) -> LoginGuesses:

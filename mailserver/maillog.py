@@ -154,6 +154,19 @@ class Disconnected(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Folded(MailEvent):
+    """`count` lines with the word `what` were not written in the last minute: a flood. `most`: who made `of_most`."""
+
+    word: ClassVar[str] = "folded"
+    is_log_only: ClassVar[bool] = True
+    what: str
+    count: int
+    clients: int
+    most: str
+    of_most: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoginSucceeded(MailEvent):
     """Somebody proved who they are."""
 

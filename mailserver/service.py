@@ -2,6 +2,7 @@
 
     MailServer            started in this order, stopped in reverse, one after the other
       hangup              SIGHUP: accounts, aliases and certificates are read again
+      log                 lines that a flood would have made are counted; the count is written at the stop
       state lock          one server for each state folder
       lanes               threads for blocking work
       journal             the history behind `mailserver why`, with a thread of its own
@@ -38,6 +39,7 @@ from mailserver.net.blocking import BlockingLanes
 from mailserver.net.clock import ReactorClock
 from mailserver.net.journal import JournalFeed
 from mailserver.net.listeners import BoundListener, ListenerService
+from mailserver.net.logfold import FoldingSink
 from mailserver.net.logsink import FanOut, LogSink, shorten_the_way
 from mailserver.net.services import Farewell, HangupService, OrderedService, Poll, Starter
 from mailserver.net.systemd import READY, STOPPING, notify
@@ -120,7 +122,8 @@ class MailServer(OrderedService):
             _log.warn("{text}", text=text)
         lanes = BlockingLanes(self._reactor)
         journal = self._journal()
-        log = self._log if journal is None else FanOut(self._log, journal)
+        lines = FoldingSink(self._log, self._clock)
+        log = lines if journal is None else FanOut(lines, journal)
         self.assembly = assembly = Assembly(
             self._config, self._reactor, self._clock, lanes, self._foundation, log, journal
         )
@@ -130,6 +133,7 @@ class MailServer(OrderedService):
             ListenerService(bound, assembly.front_desk.factory(bound)).setServiceParent(serving)  # type: ignore[no-untyped-call]
         children = [
             *([HangupService(self._reactor, self.reload)] if self._takes_hangup else []),
+            Starter("log", None, lines.flush),
             Starter("state lock", self._foundation.lock.tell, self._foundation.lock.release),
             Starter("lanes", None, lanes.close),
             *([] if journal is None else [Starter("journal", journal.start, journal.stop)]),

@@ -3,8 +3,12 @@
 Caps per client and in total are `policy.limits.ConnectionLimits`; here are the connections themselves. From 90 % of the
 total on, each newcomer takes the place of the stranger that has been silent for longest: otherwise a few hundred
 connections that say nothing would keep everybody else out.
+
+A flood of newcomers must not cost a walk over thousands of guests for each: one walk finds the next few dozen to go.
 """
 
+import heapq
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -12,6 +16,8 @@ from mailserver.mail.peer import Peer
 from mailserver.policy.limits import Admission, ConnectionLimits
 
 EVICTED = "idle, and its place was needed"
+# So many to go are found in one walk; and after one that found nobody, so many newcomers come before the next.
+_FOUND_AT_ONCE = 64
 
 
 class Guest(Protocol):
@@ -51,6 +57,9 @@ class GuestList:
         self._busy = busy
         # The value tells whether a guest still holds its place, or was sent away.
         self._guests: dict[Guest, bool] = {}
+        # Who goes next, with the time at which it was heard last: who has spoken since stays.
+        self._next_to_go: deque[tuple[float, Guest]] = deque()
+        self._walks_spared = 0
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -74,19 +83,46 @@ class GuestList:
         if self._guests.pop(guest):
             self._limits.release(guest.peer)
 
+    def send_away(self, share: float) -> int:
+        """Let this share of all idle strangers go, at least one; how many went. For when descriptors run out."""
+        self._next_to_go.clear()
+        idle = [(guest.last_heard_at, guest) for guest in self._guests if self._may_go(guest)]
+        leaving = heapq.nsmallest(max(1, int(len(idle) * share)), idle, key=_heard)
+        for _, guest in leaving:
+            self._send_away(guest)
+        return len(leaving)
+
     def _make_room(self) -> None:
-        # A walk over at most `max_connections` guests for each newcomer, and only while it is crowded.
-        idle = [
-            guest for guest, holds_place in self._guests.items() if holds_place and guest.is_idle and guest.is_stranger
-        ]
-        if not idle:
-            return
-        guest = min(idle, key=_last_heard_at)
+        guest = self._found()
+        if guest is not None:
+            self._send_away(guest)
+
+    def _found(self) -> Guest | None:
+        while self._next_to_go:
+            heard_at, guest = self._next_to_go.popleft()
+            if self._may_go(guest) and guest.last_heard_at == heard_at:
+                return guest
+        if self._walks_spared:
+            self._walks_spared -= 1
+            return None
+        idle = ((guest.last_heard_at, guest) for guest in self._guests if self._may_go(guest))
+        # No more than a sixteenth of the house: who is behind may have spoken when its turn comes.
+        count = min(_FOUND_AT_ONCE, 1 + len(self._guests) // 16)
+        self._next_to_go.extend(heapq.nsmallest(count, idle, key=_heard))
+        if self._next_to_go:
+            return self._next_to_go.popleft()[1]
+        self._walks_spared = min(_FOUND_AT_ONCE, len(self._guests) // 16)
+        return None
+
+    def _may_go(self, guest: Guest) -> bool:
+        return self._guests.get(guest, False) and guest.is_idle and guest.is_stranger
+
+    def _send_away(self, guest: Guest) -> None:
         # Its place is free at once: a burst of newcomers is let in before the reactor has closed anything.
         self._guests[guest] = False
         self._limits.release(guest.peer)
         guest.evict(self._busy, EVICTED)
 
 
-def _last_heard_at(guest: Guest) -> float:
-    return guest.last_heard_at
+def _heard(one: tuple[float, Guest]) -> float:
+    return one[0]

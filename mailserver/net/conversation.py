@@ -39,6 +39,8 @@ CLOSE_GRACE_S = 10.0
 # maildrop, must not make megabytes of answers before it shows that nobody reads them.
 MAX_ROUND_REPLIES = 128
 MAX_ROUND_OCTETS = 64 << 10
+# Content that did not come on for so long may be sent away like a silence, when connections run short.
+STALLED_S = 10.0
 
 _log = Logger()
 
@@ -419,9 +421,10 @@ class Conversation(TwistedProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of value is under way: it waits for a command, or has not said a word yet."""
-        is_at_work = self._is_busy and not self._session.is_waiting
-        return not (is_at_work or self._is_closing or self._is_in_content())
+        """Whether nothing of value is under way: it waits for a command, for content that stalls, or on purpose."""
+        if self._is_closing or (self._is_busy and not self._session.is_waiting):
+            return False
+        return not self._is_in_content() or self._clock.monotonic() - self.last_heard_at > STALLED_S
 
     @property
     def is_stranger(self) -> bool:

@@ -5,8 +5,7 @@ open. TCP sockets are bound there by us and adopted by the reactor when the serv
 then, when the process has become the user it runs as, and systemd's are open already.
 
 Without `interface=` a TCP listener takes every address of both families: `::` with V6ONLY off, or `0.0.0.0` where the
-kernel has no IPv6. Out of descriptors is no trouble of ours: Twisted keeps one in reserve and sheds the connections
-that wait, so the accept loop lives on.
+kernel has no IPv6. When descriptors run out the accept loop pauses (`accepting`).
 """
 
 import errno
@@ -15,7 +14,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailserver.mail.fault import SyntaxFault
+from mailserver.net.accepting import PatientPort, Shortage
 from mailserver.net.listener_text import Kind, ListenerText, read_listener
 from mailserver.net.proxied import ProxiedEndpoint
 
@@ -48,6 +48,7 @@ class BoundListener:
     text: str
     endpoint: IStreamServerEndpoint
     _socket: socket.socket | None = None
+    shortage: Shortage = field(default_factory=Shortage)
 
     @property
     def port(self) -> int:
@@ -86,13 +87,15 @@ def bind_listeners(reactor: Any, wanted: Iterable[tuple[str, str]]) -> list[Boun
 def _bound(reactor: Any, service: str, found: ListenerText) -> BoundListener:
     if found.proxied is not None:
         inner = _bound(reactor, service, found.proxied)
-        return BoundListener(service, found.text, ProxiedEndpoint(reactor, inner.endpoint, found.text), inner._socket)
+        endpoint = ProxiedEndpoint(reactor, inner.endpoint, found.text)
+        return BoundListener(service, found.text, endpoint, inner._socket, inner.shortage)
     if found.kind is Kind.UNIX:
         return BoundListener(service, found.text, _unix_endpoint(reactor, found))
     if found.kind is Kind.SYSTEMD:
         return BoundListener(service, found.text, _systemd_endpoint(reactor, found))
     opened = _open_tcp(found)
-    return BoundListener(service, found.text, AdoptingEndpoint(reactor, opened), opened)
+    shortage = Shortage()
+    return BoundListener(service, found.text, AdoptingEndpoint(reactor, opened, shortage), opened, shortage)
 
 
 # --- TCP --------------------------------------------------------------------------------------------------------------
@@ -102,13 +105,14 @@ def _bound(reactor: Any, service: str, found: ListenerText) -> BoundListener:
 class AdoptingEndpoint:
     """Serves a socket that listens already."""
 
-    def __init__(self, reactor: Any, opened: socket.socket) -> None:
+    def __init__(self, reactor: Any, opened: socket.socket, shortage: Shortage) -> None:
         self._reactor = reactor
         self._socket = opened
+        self._shortage = shortage
 
     def listen(self, protocolFactory: IProtocolFactory) -> "Deferred[IListeningPort]":
         """Hand the socket to the reactor, which works on a duplicate; ours is closed."""
-        port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, protocolFactory)
+        port = PatientPort.adopt(self._reactor, self._socket, protocolFactory, self._shortage)
         self._socket.close()
         return succeed(port)
 

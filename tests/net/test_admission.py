@@ -117,3 +117,48 @@ def test_a_burst_is_let_in_although_nobody_who_was_sent_away_is_gone_yet():
         guests.left(guest)
     assert len(guests) == 9
     assert guests.admit(peer_from("192.0.2.3", 1)) is Admission.ADMITTED
+
+
+def test_who_speaks_after_the_walk_that_found_it_stays():
+    guests, entered = crowd(90, limit=100)
+    guests.admit(peer_from("192.0.2.2", 1))
+    assert entered[0].ended
+    entered[1].last_heard_at = 1000.0
+    guests.admit(peer_from("192.0.2.2", 2))
+    assert not entered[1].ended and entered[2].ended
+
+
+def test_a_flood_of_newcomers_costs_no_walk_over_everybody_for_each():
+    looked = []
+
+    class Counted(FakeGuest):
+        def __getattribute__(self, name):
+            if name == "is_stranger":
+                looked.append(self)
+            return super().__getattribute__(name)
+
+    for is_idle in (True, False):
+        guests = GuestList(ConnectionLimits(max_connections=1000, max_per_client=1000), BUSY)
+        for number in range(950):
+            peer = peer_from("192.0.2.1", number + 1)
+            guests.admit(peer)
+            guests.entered(Counted(peer, last_heard_at=float(number), is_idle=is_idle or number % 2 == 0))
+        looked.clear()
+        for number in range(500):
+            guests.admit(peer_from("192.0.2.2", number + 1))
+        # One by one it would be half a million.
+        assert len(looked) < 20_000
+
+
+def test_when_descriptors_run_out_a_share_of_the_idle_goes_at_once():
+    guests, entered = crowd(50, limit=1000)
+    entered[0].is_stranger = False
+    entered[1].is_idle = False
+    assert guests.send_away(0.1) == 4
+    assert [number for number, guest in enumerate(entered) if guest.ended] == [2, 3, 4, 5]
+    assert guests.send_away(0.001) == 1
+
+
+def test_when_nobody_may_go_nobody_is_sent_away():
+    guests, _ = crowd(5, limit=10, is_idle=False)
+    assert guests.send_away(0.5) == 0

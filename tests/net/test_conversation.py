@@ -20,6 +20,7 @@ from mailserver.net.conversation import (
     MAX_ROUND_OCTETS,
     MAX_ROUND_REPLIES,
     MAX_UNREAD_OCTETS,
+    STALLED_S,
     Conversation,
 )
 from mailserver.net.deadlines import TimedOut, Timeouts
@@ -577,6 +578,17 @@ def test_an_idle_conversation_can_be_evicted(line):
 
 def test_a_conversation_at_work_is_not_idle(line):
     line.say(b"slow\n")
+    assert not line.conversation.is_idle
+
+
+def test_content_that_does_not_come_on_is_idle_after_a_while(line):
+    line.machine.in_content = True
+    line.say(b"some of it")
+    line.clock.advance(STALLED_S)
+    assert not line.conversation.is_idle
+    line.clock.advance(0.1)
+    assert line.conversation.is_idle
+    line.say(b"more of it")
     assert not line.conversation.is_idle
 
 
