@@ -1,0 +1,103 @@
+"""DNS, connections, TLS, and what is remembered of other servers: asked by whatever talks to them."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mailserver.mail.dns import AddressAnswer, IpAddress, MxAnswer, TextAnswer
+
+
+class Resolver(Protocol):
+    """DNS. Never raises: a failure is `CannotTell`. Names are canonical ASCII without trailing dot."""
+
+    def mx(self, domain: str) -> Awaitable[MxAnswer]:
+        """All MX records, unsorted."""
+
+    def addresses(self, host: str, *, ipv4: bool = True, ipv6: bool = True) -> Awaitable[AddressAnswer]:
+        """A and AAAA together, CNAMEs followed within bounds. `CannotTell` only if no wanted family gave addresses."""
+
+    def text(self, name: str) -> Awaitable[TextAnswer]:
+        """TXT records, the strings of each joined."""
+
+    def pointer(self, address: IpAddress) -> Awaitable[TextAnswer]:
+        """PTR names of an address."""
+
+
+class ConnectionFailed(Exception):
+    """No connection, or one that broke. The text is plain words for the log, such as `connection refused`."""
+
+
+class TlsFailed(Exception):
+    """The handshake did not succeed. The text is plain words for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsRequirement:
+    """What a handshake must prove. `verify_host` empty means: encrypt, verify nothing (RFC 7435)."""
+
+    server_name: str
+    verify_host: str = ""
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDetails:
+    """What was agreed: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`."""
+
+    version: str
+    cipher: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTls:
+    """What protected the last conversations with a host; times are seconds since the epoch, 0.0 for never.
+
+    `version` is the last TLS version it did (`TLSv1.3`; nothing was verified), empty when it never had any. `seen_at`
+    is when. `clear_since`: it has been without from then on; `told_at` is when that was last said.
+    """
+
+    version: str
+    seen_at: float
+    clear_since: float = 0.0
+    told_at: float = 0.0
+
+
+class HistoryStore(Protocol):
+    """What is remembered of other servers. Answers at once from memory; a crash may cost the last minutes of it."""
+
+    def tls(self, host: str) -> PeerTls | None:
+        """What is known of a host, by its name (an address for a host without one)."""
+
+    def remember_tls(self, host: str, seen: PeerTls) -> None:
+        """Know this of it from now on. The hosts heard of longest ago are forgotten first."""
+
+
+class Stream(Protocol):
+    """An open connection, read and written by one conversation."""
+
+    @property
+    def peer(self) -> str:
+        """Address and port of the other side, for the log."""
+
+    def read(self) -> Awaitable[bytes]:
+        """The next octets, `b""` at the end of the stream. Raises `ConnectionFailed`."""
+
+    def write(self, octets: bytes) -> Awaitable[None]:
+        """Answers when the octets are on their way and little waits before them. Raises `ConnectionFailed`."""
+
+    def start_tls(self, requirement: TlsRequirement) -> Awaitable[TlsDetails]:
+        """Upgrade. Raises `TlsFailed` or `ConnectionFailed`; octets that came before the handshake are an error."""
+
+    def close(self) -> None:
+        """Say goodbye to the transport after what was written is out; never raises."""
+
+    def abort(self) -> None:
+        """Drop it now; never raises. A `read`, `write` or `start_tls` that waits raises `ConnectionFailed`."""
+
+
+class Dialer(Protocol):
+    """Opens streams, nothing more."""
+
+    def dial(self, address: IpAddress | str, port: int, *, timeout_s: float) -> Awaitable[Stream]:
+        """Connect to an address (a name only for a smarthost or route). Raises `ConnectionFailed`."""
