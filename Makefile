@@ -4,6 +4,7 @@
 # make test-peers     tests against other programs (tests/peers/fetch_peers.sh gets them)
 # make test-packaging the plugin is found however the package was installed
 # make bench          benchmarks
+# make hostile        strangers who mean it harm, at full scale, and how long a failed login takes
 # make soak           kill -9 under load, many times
 # make clean          removes the virtual environment and caches, never mail or state
 #
@@ -14,7 +15,7 @@ VENV   ?= .venv
 CONFIG ?= etc/mailserver.toml
 BIN    := $(VENV)/bin
 
-.PHONY: run test check test-peers test-packaging bench soak clean
+.PHONY: run test check test-peers test-packaging bench soak hostile clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -37,6 +38,9 @@ test-packaging: $(VENV)/.installed-check
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m bench.run
+
+hostile: $(VENV)/.installed-test
+	MAILSERVER_HOSTILE=full $(BIN)/pytest -s tests/hostile tests/hostile/measure_login_timing.py
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m tests.soak.kill_rounds --rounds 200
