@@ -32,7 +32,8 @@ from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.store.files import Files
 from mailserver.store.spool import Spool
-from mailserver.store.spool_format import RecipientProgress, SpoolPaths, encode_head, encode_state
+from mailserver.store.spool_format import SpoolPaths, encode_head
+from mailserver.store.spool_state import RecipientProgress, encode_state
 
 CONTENT = b"Subject: hello\r\n\r\n" + b"x" * 2000 + b"\r\n"
 

@@ -11,7 +11,8 @@ from mailserver.cli.why_life import Life
 from mailserver.cli.why_text import as_object, event_object
 from mailserver.maillog import MailEvent
 from mailserver.store.journal_read import Entry
-from mailserver.store.spool_format import FORMAT_VERSION, STATE_VERSION, RecipientProgress
+from mailserver.store.spool_format import FORMAT_VERSION
+from mailserver.store.spool_state import STATE_VERSION, RecipientProgress
 from mailserver.store.suppression import SUPPRESSION_VERSION
 
 ROOT = Path(__file__).parents[1]

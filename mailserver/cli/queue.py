@@ -24,8 +24,8 @@ from mailserver.mail.ids import is_queue_id
 from mailserver.mail.reply import printable
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import Spool, StoredMessage, Unreadable
-from mailserver.store.spool_format import HELD, RecipientState
 from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_state import HELD, RecipientState
 
 _HEADER_OCTETS = 64 * 1024
 

@@ -15,7 +15,8 @@ from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_writer import rules_of, write_alone
 from mailserver.store.queue_orders import Choice, given_up, held, released, with_report
 from mailserver.store.spool import Change, Remove, Spool, StoredMessage, Unreadable, WriteState
-from mailserver.store.spool_format import Progress, RecipientProgress, SpoolPaths
+from mailserver.store.spool_format import SpoolPaths
+from mailserver.store.spool_state import Progress, RecipientProgress
 from mailserver.store.state_lock import StateLock, StateLocked
 
 # Between its lock and its socket a starting server needs a moment; so does a stopping one.

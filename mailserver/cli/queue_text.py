@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from mailserver.mail.envelope import path_text
 from mailserver.mail.reply import printable
 from mailserver.store.spool import StoredMessage
-from mailserver.store.spool_format import RecipientProgress
+from mailserver.store.spool_state import RecipientProgress
 
 HEADINGS = ("ID", "AGE", "SIZE", "SENDER", "RECIPIENT", "STATE", "TRIES", "NEXT", "LAST WORDS")
 _MAX_WORDS = 120

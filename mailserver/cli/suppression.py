@@ -14,8 +14,7 @@ from mailserver.cli.queue_text import moment
 from mailserver.maillog import MailEvent, Suppressed, Unsuppressed
 from mailserver.store.control_socket import Request
 from mailserver.store.files import Files
-from mailserver.store.spool_format import NewerFormat
-from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.suppression import Counted, Listed, SuppressionFile, SuppressionList
 
 _HEADINGS = ("ADDRESS", "STATE", "SINCE", "UNTIL", "BY", "WHY")

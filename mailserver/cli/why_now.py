@@ -19,7 +19,8 @@ from mailserver.store.journal_read import Entry
 from mailserver.store.maildir_names import parse_name, unique_of
 from mailserver.store.paths import maildir_path
 from mailserver.store.spool import Spool, StoredMessage
-from mailserver.store.spool_format import RecipientProgress, RecipientState, SpoolPaths
+from mailserver.store.spool_format import SpoolPaths
+from mailserver.store.spool_state import RecipientProgress, RecipientState
 
 
 @dataclass(frozen=True, slots=True)

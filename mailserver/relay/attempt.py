@@ -62,7 +62,7 @@ from mailserver.relay.mx import (
     parse_address,
     plan,
 )
-from mailserver.store.spool_format import bounded_reply
+from mailserver.store.spool_state import bounded_reply
 
 T = TypeVar("T")
 

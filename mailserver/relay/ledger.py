@@ -15,7 +15,7 @@ from mailserver.mail.ids import QueueId
 from mailserver.maillog import Sink, Trouble
 from mailserver.ports import Blocking, Clock, Lane, Overloaded, Report, StorageFull, StorageTrouble
 from mailserver.store.spool import AddReport, Change, Remove, Spool, WriteState, WriteTranscript
-from mailserver.store.spool_format import Progress
+from mailserver.store.spool_state import Progress
 
 # Removals alone wait this long for company: nobody waits for them, and each group costs one directory fsync.
 _GATHER_S = 0.02

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from mailserver.mail.ids import QueueId
 from mailserver.ports import Blocking, Lane
 from mailserver.store.spool import Spool, StoredMessage, Unreadable
-from mailserver.store.spool_format import Progress, RecipientProgress
+from mailserver.store.spool_state import Progress, RecipientProgress
 
 
 class Opened:

@@ -24,7 +24,7 @@ from mailserver.relay.progress import why_no_report
 from mailserver.relay.queue import Queue
 from mailserver.store.queue_orders import Choice, given_up, held, released, with_report
 from mailserver.store.spool import StoredMessage, Unreadable
-from mailserver.store.spool_format import RecipientProgress
+from mailserver.store.spool_state import RecipientProgress
 
 _BUSY_S = 1.0
 _UNREADABLE_S = 300.0

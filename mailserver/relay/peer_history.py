@@ -5,8 +5,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from mailserver.maillog import Sink, Trouble
 from mailserver.ports import Blocking, Cancellable, Clock, Lane, Overloaded, PeerTls
 from mailserver.store.files import storage_error
-from mailserver.store.spool_format import NewerFormat
-from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.tls_history import TlsHistoryFile
 
 MAX_HOSTS = 10_000

@@ -12,7 +12,7 @@ from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.schedule import Schedule
 from mailserver.store.queue_orders import counted_age
-from mailserver.store.spool_format import RecipientProgress, RecipientState, bounded_reply
+from mailserver.store.spool_state import RecipientProgress, RecipientState, bounded_reply
 
 # RFC 3463 3.5: delivery time expired. A persistent transient failure, hence 4.
 EXPIRED_STATUS = "4.4.7"

@@ -18,7 +18,7 @@ from mailserver.mail.outcome import Deferred
 from mailserver.ports import Destination, FindDestination, LocalMailboxes, NoDestination
 from mailserver.relay.lanes import Entry, Job, Lane, Turns
 from mailserver.relay.progress import is_destination_stage
-from mailserver.store.spool_format import Progress
+from mailserver.store.spool_state import Progress
 
 LOCAL_LANE = "local"
 # Local jobs only wait for our own disk.

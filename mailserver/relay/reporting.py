@@ -39,7 +39,7 @@ from mailserver.relay.progress import (
 )
 from mailserver.store.queue_orders import counted_age
 from mailserver.store.spool import StoredMessage
-from mailserver.store.spool_format import RecipientProgress
+from mailserver.store.spool_state import RecipientProgress
 
 # So many recipients are explained in a few milliseconds.
 _FEW = 5

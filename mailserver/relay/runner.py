@@ -32,7 +32,7 @@ from mailserver.relay.reporting import Reporting
 from mailserver.relay.schedule import age_when_taken_up
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import StoredMessage, Unreadable
-from mailserver.store.spool_format import Progress, RecipientState
+from mailserver.store.spool_state import Progress, RecipientState
 
 # Our own disk could not be read, or was too busy: not the message's fault, and no attempt.
 _UNREADABLE_RETRY_S = 300.0

@@ -11,8 +11,7 @@ from mailserver.maillog import Sink, Suppressed, Trouble, Unsuppressed
 from mailserver.ports import Blocking, Cancellable, Clock, Lane, Overloaded, StorageTrouble
 from mailserver.store.files import storage_error
 from mailserver.store.queue_orders import GIVEN_UP_STATUS
-from mailserver.store.spool_format import NewerFormat
-from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.suppression import BY_REFUSALS, Listed, SuppressionFile, SuppressionList
 
 # What says that there is no such mailbox, or that it is closed (RFC 3463 3.2, 3.3; RFC 7505 has 5.1.10).

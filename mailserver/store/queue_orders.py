@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope, Notify
 from mailserver.mail.outcome import Stage
-from mailserver.store.spool_format import HELD, Progress, RecipientProgress, RecipientState
+from mailserver.store.spool_state import HELD, Progress, RecipientProgress, RecipientState
 
 # RFC 3463 has no code for "given up by the operator"; this says no more than that it is final.
 GIVEN_UP_STATUS = "5.0.0"

@@ -39,20 +39,9 @@ from mailserver.mail.ids import QueueId, is_queue_id
 from mailserver.mail.trace import OUR_OWN
 from mailserver.ports import Report, StorageFull, StorageTrouble, StoredContent
 from mailserver.store.files import Files, storage_error
-from mailserver.store.spool_format import (
-    MAX_HEAD_OCTETS,
-    MAX_STATE_OCTETS,
-    NewerFormat,
-    Progress,
-    RecipientProgress,
-    SpoolPaths,
-    decode_head,
-    decode_state,
-    encode_head,
-    encode_state,
-    head_end,
-)
-from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_format import MAX_HEAD_OCTETS, SpoolPaths, decode_head, encode_head, head_end
+from mailserver.store.spool_json import Damaged, NewerFormat
+from mailserver.store.spool_state import MAX_STATE_OCTETS, Progress, RecipientProgress, decode_state, encode_state
 from mailserver.store.transcripts import MAX_CHARS, with_section
 
 _FIRST_READ_OCTETS = 4096

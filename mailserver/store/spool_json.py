@@ -11,6 +11,16 @@ class Damaged(Exception):
     """The file does not follow the format. The text is for the log and holds none of the file's own octets."""
 
 
+class NewerFormat(Exception):
+    """The file was written by a later release. It stays where it is, for that release."""
+
+    def __init__(self, version: int, known: int) -> None:
+        super().__init__(
+            f"written in format {version}, and this release reads up to format {known}: "
+            "start the release that wrote it, or a later one"
+        )
+
+
 def read_object(
     octets: bytes, keys: frozenset[str], what: str, *, are_others_allowed: bool = False
 ) -> dict[str, object]:

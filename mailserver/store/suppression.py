@@ -33,8 +33,8 @@ from pathlib import Path
 from mailserver.mail.address import Mailbox
 from mailserver.mail.reply import Reply
 from mailserver.store.files import Files
-from mailserver.store.spool_format import NewerFormat, bounded_reply
-from mailserver.store.spool_json import Damaged, read_count, read_object, read_text, read_time
+from mailserver.store.spool_json import Damaged, NewerFormat, read_count, read_object, read_text, read_time
+from mailserver.store.spool_state import bounded_reply
 
 SUPPRESSION_VERSION = 1
 # How long a refusal counts.

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from mailserver.ports import PeerTls
 from mailserver.store.files import Files
-from mailserver.store.spool_format import NewerFormat
-from mailserver.store.spool_json import Damaged, read_count, read_object
+from mailserver.store.spool_json import Damaged, NewerFormat, read_count, read_object
 
 TLS_HISTORY_VERSION = 1
 _MAX_OCTETS = 16 * 1024 * 1024

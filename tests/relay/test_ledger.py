@@ -6,7 +6,7 @@ from mailserver.mail.ids import QueueId
 from mailserver.ports import Overloaded, StorageTrouble
 from mailserver.relay.ledger import Ledger
 from mailserver.store.spool import Remove, WriteState
-from mailserver.store.spool_format import RecipientProgress, RecipientState
+from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.clock import FakeClock
 from tests.fakes.relay import AtOnce
 

@@ -10,7 +10,7 @@ from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.ports import Overloaded
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import Unreadable
-from mailserver.store.spool_format import RecipientState
+from mailserver.store.spool_state import RecipientState
 from tests.fakes.awaiting import start
 from tests.fakes.directory import box
 from tests.fakes.relay import DAY, DOWN, LATER, NO, OK, Office

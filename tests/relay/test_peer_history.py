@@ -8,8 +8,7 @@ from mailserver.maillog import Trouble
 from mailserver.ports import PeerTls
 from mailserver.relay.peer_history import MAX_HOSTS, PeerHistory
 from mailserver.store.files import Files
-from mailserver.store.spool_format import NewerFormat
-from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.tls_history import TLS_HISTORY_VERSION, TlsHistoryFile, decode, encode
 from tests.fakes.awaiting import run
 from tests.fakes.blocking import DirectBlocking

@@ -18,7 +18,7 @@ from mailserver.relay.progress import (
     why_no_report,
 )
 from mailserver.relay.schedule import Schedule
-from mailserver.store.spool_format import RecipientProgress, RecipientState
+from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.directory import box
 
 SCHEDULE = Schedule((300.0, 600.0), 86400.0, 3600.0)

@@ -12,7 +12,7 @@ from mailserver.mail.route import MxRoute
 from mailserver.ports import LocalMailboxes
 from mailserver.relay.lanes import Entry, Job, Lane
 from mailserver.relay.queue import Queue
-from mailserver.store.spool_format import RecipientProgress, RecipientState
+from mailserver.store.spool_state import RecipientProgress, RecipientState
 
 COMMANDS = ("add", "end", "retry", "withdraw", "put back")
 A, B, C = (QueueId(f"000000000000{number}") for number in (1, 2, 3))

@@ -6,7 +6,7 @@ from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.outcome import Stage
 from mailserver.mail.reply import Reply
 from mailserver.store.queue_orders import Choice, counted_age, given_up, held, released, with_report
-from mailserver.store.spool_format import RecipientProgress, RecipientState
+from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.directory import box
 
 WAITING = RecipientProgress(attempts=2, next_attempt=900.0, reply=Reply(450, "4.7.1", ("later",)), host="mx")

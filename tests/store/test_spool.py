@@ -10,14 +10,9 @@ from mailserver.mail.ids import QUEUE_ID_LENGTH, QueueId
 from mailserver.ports import Report, StorageFull, StorageTrouble
 from mailserver.store.files import Files
 from mailserver.store.spool import AddReport, Remove, Spool, StoredMessage, Unreadable, WriteState
-from mailserver.store.spool_format import (
-    NewerFormat,
-    RecipientProgress,
-    RecipientState,
-    SpoolPaths,
-    encode_head,
-)
-from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_format import SpoolPaths, encode_head
+from mailserver.store.spool_json import Damaged, NewerFormat
+from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.directory import box
 from tests.fakes.disk import FaultyFiles
 

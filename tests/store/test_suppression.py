@@ -7,8 +7,7 @@ import pytest
 
 from mailserver.mail.reply import Reply
 from mailserver.store.files import Files
-from mailserver.store.spool_format import NewerFormat
-from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.suppression import MAX_COUNTED, WINDOW_S, SuppressionFile, SuppressionList
 from tests.fakes.directory import box
 from tests.store.test_spool_crash import DyingFiles, Killed
