@@ -14,7 +14,8 @@ from mailserver.store.files import Files
 from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_writer import rules_of, write_alone
 from mailserver.store.queue_orders import Choice, given_up, held, released, with_report
-from mailserver.store.spool import Change, Remove, Spool, StoredMessage, Unreadable, WriteState
+from mailserver.store.spool import Spool, StoredMessage, Unreadable
+from mailserver.store.spool_changes import Change, Remove, WriteState
 from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.spool_state import Progress, RecipientProgress
 from mailserver.store.state_lock import StateLock, StateLocked

@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Sink, Trouble
 from mailserver.ports import Blocking, Clock, Lane, Overloaded, Report, StorageFull, StorageTrouble
-from mailserver.store.spool import AddReport, Change, Remove, Spool, WriteState, WriteTranscript
+from mailserver.store.spool import Spool
+from mailserver.store.spool_changes import AddReport, Change, Remove, WriteState, WriteTranscript
 from mailserver.store.spool_state import Progress
 
 # Removals alone wait this long for company: nobody waits for them, and each group costs one directory fsync.

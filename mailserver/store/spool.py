@@ -23,28 +23,26 @@ What a crash (or a power cut) can leave, who cleans it up, and the test that sho
 12. A transcript, no message: the message was removed and its transcript not yet. `sweep_states` removes it. One that a
     power cut left empty or lost is written anew by the next attempt: it is for looking at and nothing depends on it.
 
-A removal takes the message file first and syncs the folder before the state goes, so that a state with delivered marks
-never disappears before its message.
+The steps of a change are in `spool_changes`.
 """
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId, is_queue_id
-from mailserver.mail.trace import OUR_OWN
-from mailserver.ports import Report, StorageFull, StorageTrouble, StoredContent
+from mailserver.ports import StorageFull, StorageTrouble, StoredContent
 from mailserver.store.files import Files, storage_error
-from mailserver.store.spool_format import MAX_HEAD_OCTETS, SpoolPaths, decode_head, encode_head, head_end
+from mailserver.store.spool_changes import Change, SpoolChanges
+from mailserver.store.spool_format import SpoolPaths, decode_head
 from mailserver.store.spool_json import Damaged, NewerFormat
-from mailserver.store.spool_state import MAX_STATE_OCTETS, Progress, RecipientProgress, decode_state, encode_state
-from mailserver.store.transcripts import MAX_CHARS, with_section
+from mailserver.store.spool_reading import open_regular, read_all, read_head, read_transcript
+from mailserver.store.spool_state import MAX_STATE_OCTETS, Progress, RecipientProgress, decode_state
 
-_FIRST_READ_OCTETS = 4096
+_UNTRIED = RecipientProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,48 +83,13 @@ class Unreadable:
     may_pass: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WriteState:
-    """Put this state in force."""
-
-    queue_id: QueueId
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Take the message out of the queue. One that is gone already is fine."""
-
-    queue_id: QueueId
-
-
-@dataclass(frozen=True, slots=True)
-class AddReport:
-    """Put a message of our own making into the queue."""
-
-    report: Report
-    received_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class WriteTranscript:
-    """Keep what was said in an attempt that ended at `at`. Never answered with trouble: it is for looking at only."""
-
-    queue_id: QueueId
-    destination: str
-    text: str
-    at: float
-
-
-Change = WriteState | Remove | AddReport | WriteTranscript
-
-
 class Spool:
     """The folders below `<state>/queue`. Nothing is kept between calls."""
 
     def __init__(self, paths: SpoolPaths, files: Files) -> None:
         self.paths = paths
         self._files = files
+        self._changes = SpoolChanges(paths, files)
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -214,20 +177,13 @@ class Spool:
 
     def read_transcript(self, queue_id: QueueId) -> str | None:
         """What was said in the last attempts; None when nothing is kept. Raises `OSError` or `Damaged`."""
-        try:
-            descriptor = _open_regular(str(self.paths.transcript(queue_id)))
-        except FileNotFoundError:
-            return None
-        try:
-            return _read_all(descriptor, 4 * MAX_CHARS).decode("utf-8", "replace")
-        finally:
-            os.close(descriptor)
+        return read_transcript(self.paths.transcript(queue_id))
 
     def _read_message(self, queue_id: QueueId) -> StoredMessage:
         path = self.paths.message(queue_id)
-        descriptor = _open_regular(str(path))
+        descriptor = open_regular(str(path))
         try:
-            octets = _read_head(descriptor)
+            octets = read_head(descriptor)
             size = os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
@@ -245,11 +201,11 @@ class Spool:
 
     def _with_state(self, message: StoredMessage) -> StoredMessage:
         try:
-            descriptor = _open_regular(self.paths.state_name(message.queue_id))
+            descriptor = open_regular(self.paths.state_name(message.queue_id))
         except FileNotFoundError:
             return message
         try:
-            octets = _read_all(descriptor, MAX_STATE_OCTETS + 1)
+            octets = read_all(descriptor, MAX_STATE_OCTETS + 1)
         finally:
             os.close(descriptor)
         progress = decode_state(octets, message.queue_id, len(message.progress))
@@ -274,175 +230,5 @@ class Spool:
     # --- changing -----------------------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[Change]) -> list[StorageFull | StorageTrouble | None]:
-        """Make these changes durable together; one answer each, in order, None for done.
-
-        Reports first, then states, then removals; each folder is synced once. Changes of one message must not stand in
-        one call. A change that was answered with trouble may or may not be in force: repeat it.
-        """
-        answers: dict[int, StorageFull | StorageTrouble] = {}
-        messages, states = str(self.paths.messages), str(self.paths.states)
-        written = [
-            (number, self._prepared(change))
-            for number, change in enumerate(changes)
-            if isinstance(change, WriteState | AddReport)
-        ]
-        ready = []
-        for number, prepared in written:
-            if isinstance(prepared, _Written):
-                ready.append((number, prepared))
-            else:
-                answers[number] = storage_error(prepared)
-        for folder in (messages, states):
-            self._put_in_force([item for item in ready if item[1].folder == folder], folder, answers)
-        for change in changes:
-            if isinstance(change, WriteTranscript):
-                self._write_transcript(change)
-        self._remove([(n, change.queue_id) for n, change in enumerate(changes) if isinstance(change, Remove)], answers)
-        return [answers.get(number) for number in range(len(changes))]
-
-    def _prepared(self, change: WriteState | AddReport) -> "_Written | OSError":
-        """Write the new file under its temporary name and have the kernel begin."""
-        try:
-            if isinstance(change, WriteState):
-                temporary, final = self.paths.temporary_state(change.queue_id), self.paths.state(change.queue_id)
-                pieces: tuple[bytes, ...] = (encode_state(change.queue_id, change.progress),)
-            else:
-                report = change.report
-                temporary, final = self.paths.temporary(report.queue_id), self.paths.message(report.queue_id)
-                head = encode_head(report.queue_id, change.received_at, report.envelope, OUR_OWN)
-                pieces = (head, report.content)
-            written = _Written(str(temporary), str(final), str(final.parent), self._create(str(temporary)))
-        except OSError as trouble:
-            return trouble
-        try:
-            self._files.write(written.descriptor, pieces)
-            self._files.start_writeback(written.descriptor)
-        except OSError as trouble:
-            self._drop(written)
-            return trouble
-        return written
-
-    def _create(self, temporary: str) -> int:
-        """A new file. What has its name was left by a command line that was killed: nobody else writes (row 1)."""
-        try:
-            return self._files.create(temporary)
-        except FileExistsError:
-            self._files.unlink(temporary)
-            return self._files.create(temporary)
-
-    def _put_in_force(
-        self, items: list[tuple[int, "_Written"]], folder: str, answers: dict[int, StorageFull | StorageTrouble]
-    ) -> None:
-        if not items:
-            return
-        renamed = []
-        for number, written in items:
-            try:
-                self._files.sync(written.descriptor)
-                descriptor, written.descriptor = written.descriptor, -1
-                self._files.close(descriptor)
-                self._files.rename(written.temporary, written.final)
-                renamed.append(number)
-            except OSError as trouble:
-                self._drop(written)
-                answers[number] = storage_error(trouble)
-        self._sync_folder(folder, renamed, answers)
-
-    def _remove(self, items: list[tuple[int, QueueId]], answers: dict[int, StorageFull | StorageTrouble]) -> None:
-        if not items:
-            return
-        gone = []
-        for number, queue_id in items:
-            try:
-                with contextlib.suppress(FileNotFoundError):
-                    self._files.unlink(str(self.paths.message(queue_id)))
-                gone.append(number)
-            except OSError as trouble:
-                answers[number] = storage_error(trouble)
-        self._sync_folder(str(self.paths.messages), gone, answers)
-        for number, queue_id in items:
-            if number not in answers:
-                self._files.discard(str(self.paths.state(queue_id)))
-                self._files.discard(str(self.paths.transcript(queue_id)))
-
-    def _write_transcript(self, change: WriteTranscript) -> None:
-        """Whole or not at all, but not durable: after a power cut the next attempt writes another."""
-        temporary = str(self.paths.temporary_transcript(change.queue_id))
-        try:
-            if not self.has(change.queue_id):
-                return
-            old = self.read_transcript(change.queue_id) or ""
-            self._files.make_folder(str(self.paths.transcripts))
-            self._files.discard(temporary)
-            descriptor = self._files.create(temporary)
-            try:
-                text = with_section(old, change.destination, change.text, change.at)
-                self._files.write(descriptor, (text.encode("utf-8", "backslashreplace"),))
-            finally:
-                self._files.close(descriptor)
-            self._files.rename(temporary, str(self.paths.transcript(change.queue_id)))
-        except (OSError, Damaged):
-            self._files.discard(temporary)
-
-    def _sync_folder(self, folder: str, numbers: list[int], answers: dict[int, StorageFull | StorageTrouble]) -> None:
-        try:
-            self._files.sync_folder(folder)
-        except OSError as trouble:
-            answers.update(dict.fromkeys(numbers, storage_error(trouble)))
-
-    def _drop(self, written: "_Written") -> None:
-        if written.descriptor >= 0:
-            with contextlib.suppress(OSError):  # the file is thrown away anyway
-                self._files.close(written.descriptor)
-            written.descriptor = -1
-        self._files.discard(written.temporary)
-
-
-_UNTRIED = RecipientProgress()
-
-
-@dataclass(slots=True)
-class _Written:
-    temporary: str
-    final: str
-    folder: str
-    descriptor: int
-
-
-def _open_regular(path: str) -> int:
-    """Open for reading; a link, folder, FIFO or device is damage (a FIFO would hang us for ever)."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as trouble:
-        if os.path.islink(path):  # noqa: PTH114 - a path is made only for who needs one
-            raise Damaged("it is a link") from trouble
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise Damaged("it is not a regular file")
-    return descriptor
-
-
-def _read_head(descriptor: int) -> bytes:
-    """The beginning of a message file up to the end of its first part, and some content with it."""
-    octets = os.read(descriptor, _FIRST_READ_OCTETS)
-    if not octets.startswith(b"mailserver-queue 1\n"):
-        return octets
-    # The end may lie across two reads, so the search begins one octet early.
-    pieces, total = [octets], len(octets)
-    while not head_end(octets) and total <= MAX_HEAD_OCTETS:
-        more = os.read(descriptor, 1 << 18)
-        if not more:
-            break
-        octets = pieces[-1][-1:] + more
-        pieces.append(more)
-        total += len(more)
-    return b"".join(pieces)
-
-
-def _read_all(descriptor: int, limit: int) -> bytes:
-    pieces = []
-    while limit > 0 and (piece := os.read(descriptor, min(limit, 1 << 20))):
-        pieces.append(piece)
-        limit -= len(piece)
-    return b"".join(pieces)
+        """Make these changes durable together; one answer each, in order, None for done (`SpoolChanges.apply`)."""
+        return self._changes.apply(changes)

@@ -21,7 +21,8 @@ from mailserver.store.control_socket import Response
 from mailserver.store.files import Files
 from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_read import JournalReader
-from mailserver.store.spool import AddReport, Spool, WriteState, WriteTranscript
+from mailserver.store.spool import Spool
+from mailserver.store.spool_changes import AddReport, WriteState, WriteTranscript
 from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.spool_state import RecipientProgress, RecipientState
 from mailserver.store.state_lock import StateLock

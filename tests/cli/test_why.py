@@ -38,7 +38,8 @@ from mailserver.store.journal import Journal
 from mailserver.store.journal_facts import THINNED, Facts, lost
 from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_read import Entry
-from mailserver.store.spool import AddReport, Spool, WriteState
+from mailserver.store.spool import Spool
+from mailserver.store.spool_changes import AddReport, WriteState
 from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.spool_state import RecipientProgress
 from tests.fakes.directory import box

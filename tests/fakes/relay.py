@@ -12,7 +12,8 @@ from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.store.files import Files
-from mailserver.store.spool import AddReport, Spool
+from mailserver.store.spool import Spool
+from mailserver.store.spool_changes import AddReport
 from mailserver.store.spool_format import SpoolPaths
 from tests.fakes.awaiting import start
 from tests.fakes.clock import Counter, FakeClock

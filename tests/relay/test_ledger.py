@@ -5,7 +5,7 @@ import pytest
 from mailserver.mail.ids import QueueId
 from mailserver.ports import Overloaded, StorageTrouble
 from mailserver.relay.ledger import Ledger
-from mailserver.store.spool import Remove, WriteState
+from mailserver.store.spool_changes import Remove, WriteState
 from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.clock import FakeClock
 from tests.fakes.relay import AtOnce

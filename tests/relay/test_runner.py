@@ -10,7 +10,7 @@ from mailserver.mail.envelope import Notify, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
 from mailserver.ports import LocalMailboxes, NoDestination, Overloaded, StorageFull, StorageTrouble
 from mailserver.relay.schedule import Schedule
-from mailserver.store.spool import WriteState
+from mailserver.store.spool_changes import WriteState
 from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.awaiting import run, start
 from tests.fakes.directory import box

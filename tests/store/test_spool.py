@@ -9,7 +9,8 @@ from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QUEUE_ID_LENGTH, QueueId
 from mailserver.ports import Report, StorageFull, StorageTrouble
 from mailserver.store.files import Files
-from mailserver.store.spool import AddReport, Remove, Spool, StoredMessage, Unreadable, WriteState
+from mailserver.store.spool import Spool, StoredMessage, Unreadable
+from mailserver.store.spool_changes import AddReport, Remove, WriteState
 from mailserver.store.spool_format import SpoolPaths, encode_head
 from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.spool_state import RecipientProgress, RecipientState

@@ -8,7 +8,7 @@ import pytest
 from mailserver.mail.ids import QueueId
 from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.store.files import Files
-from mailserver.store.spool import Remove, WriteState
+from mailserver.store.spool_changes import Remove, WriteState
 from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.awaiting import start
 from tests.fakes.relay import DOWN, LATER, NO, OK, Office

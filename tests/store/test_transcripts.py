@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from mailserver.store.spool import Remove, WriteTranscript
+from mailserver.store.spool_changes import Remove, WriteTranscript
 from mailserver.store.transcripts import MAX_CHARS, with_section
 from tests.fakes.disk import FaultyFiles
 from tests.fakes.relay import LATER, OK, Office
