@@ -19,7 +19,8 @@ from mailserver.maillog import SetAside, Sink, Trouble
 from mailserver.ports import Blocking, Clock, Lane, Overloaded
 from mailserver.session.local_submission import Disposal, LocalSubmission
 from mailserver.session.smtp_acceptance import LocalUser
-from mailserver.store.drop import DropFolder, Dropped, Look
+from mailserver.store.drop import DropFolder, Look
+from mailserver.store.drop_message import Dropped
 
 T = TypeVar("T")
 

@@ -79,7 +79,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
     from mailserver.foundation import StartTrouble, lay_foundation
     from mailserver.net.listeners import ListenTrouble, bind_listeners, raise_descriptor_limit
     from mailserver.service import build_service, listeners_of
-    from mailserver.store.drop import make_drop_folder
+    from mailserver.store.drop_folders import make_drop_folder
 
     sys.excepthook = _without_traceback(sys.excepthook, (StartTrouble, ListenTrouble))
     use_monotonic_time(reactor)

@@ -11,7 +11,8 @@ from mailserver.pickup import PAUSE_S, POSTPONED_S, Pickup
 from mailserver.ports import Lane, Report, StorageFull, StorageTrouble
 from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.smtp_profile import SmtpSettings
-from mailserver.store.drop import DropFolder, make_drop_folder
+from mailserver.store.drop import DropFolder
+from mailserver.store.drop_folders import make_drop_folder
 from mailserver.store.drop_format import DropHead, DropRecipient, encode_drop, new_name
 from mailserver.store.drop_write import leave_message
 from tests.fakes.awaiting import run, start

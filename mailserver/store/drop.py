@@ -28,7 +28,6 @@ import bisect
 import contextlib
 import fcntl
 import os
-import pwd
 import stat
 import time
 from collections.abc import Iterator
@@ -36,18 +35,10 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from mailserver.store.drop_format import (
-    MAX_DROP_HEAD_OCTETS,
-    TEMPORARY_PREFIX,
-    DropHead,
-    NewerDrop,
-    decode_drop_head,
-    drop_head_end,
-    is_drop_name,
-)
-from mailserver.store.spool_json import Damaged
+from mailserver.store.drop_folders import SET_ASIDE, narrow, open_set_aside
+from mailserver.store.drop_format import MAX_DROP_HEAD_OCTETS, TEMPORARY_PREFIX, is_drop_name
+from mailserver.store.drop_message import Dropped, Key, Odd, check_regular, key_of, login_of, open_dropped
 
-SET_ASIDE = "set-aside"
 # What one look hands out: so many of one owner, so many in all. The rest has its turn at the next look.
 PER_OWNER = 50
 PER_LOOK = 200
@@ -59,9 +50,6 @@ _LIST_AGAIN_S = 60.0
 # A change within the same tick of the file system's clock would not show.
 _CLOCK_TICK_S = 2.0
 _MAX_LEFT = 10_000
-_HEAD_PIECE = 64 * 1024
-
-Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,43 +76,6 @@ class Look:
             self.remarks.append(remark)
         else:
             self.hidden_remarks += 1
-
-
-@dataclass(slots=True)
-class Dropped:
-    """One message, opened. `uid` owns the file. Read by one thread at a time; `close` it."""
-
-    name: str
-    key: Key
-    uid: int
-    login: str
-    dropped_at: float
-    head: DropHead
-    _descriptor: int
-    _position: int = 0
-
-    def next_piece(self, octets: int = 256 * 1024) -> bytes:
-        """The next octets of the content; empty at its end. Raises `OSError`."""
-        left = self.head.size_octets - self._position
-        piece = os.pread(self._descriptor, min(octets, left), self.head.length + self._position)
-        self._position += len(piece)
-        if left and not piece:
-            raise OSError("the file became shorter while it was read")
-        return piece
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-class _Odd(Exception):
-    """Not something to pick up. `is_moved`: it goes to `set-aside`."""
-
-    def __init__(self, reason: str, *, is_moved: bool = True) -> None:
-        super().__init__(reason)
-        self.is_moved = is_moved
 
 
 class DropFolder:
@@ -180,12 +131,12 @@ class DropFolder:
         try:
             status = os.fstat(folder)
             if status.st_uid != os.geteuid():
-                raise OSError(f"it belongs to {_login(status.st_uid)} and not to {_login(os.geteuid())}")
+                raise OSError(f"it belongs to {login_of(status.st_uid)} and not to {login_of(os.geteuid())}")
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise OSError("another server picks up there; give this one a folder of its own") from None
-            _narrow(folder, status.st_mode)
+            narrow(folder, status.st_mode)
         except OSError:
             os.close(folder)
             raise
@@ -194,7 +145,7 @@ class DropFolder:
 
     def _explained(self, error: OSError) -> str:
         reason = (error.strerror or str(error)).lower()
-        user = _login(os.geteuid())
+        user = login_of(os.geteuid())
         return f"{self.path}: {reason}. To make it: install -d -m 3733 -o {user} {self.path}"
 
     def _is_unchanged(self) -> bool:
@@ -213,7 +164,7 @@ class DropFolder:
                     owner = self._owner_of_message(entry)
                 except FileNotFoundError:
                     continue
-                except _Odd as odd:
+                except Odd as odd:
                     self._put_aside(entry.name, odd, found)
                     continue
                 if owner is not None:
@@ -226,7 +177,7 @@ class DropFolder:
         self._listed_at = time.monotonic()
 
     def _owner_of_message(self, entry: "os.DirEntry[str]") -> int | None:
-        """Whose message this may be; None when it is none, or not yet. Raises `_Odd` or `FileNotFoundError`."""
+        """Whose message this may be; None when it is none, or not yet. Raises `Odd` or `FileNotFoundError`."""
         if entry.name == SET_ASIDE:
             return None
         status = entry.stat(follow_symlinks=False)
@@ -234,11 +185,11 @@ class DropFolder:
             if time.time() - status.st_ctime > _TEMPORARY_AGE_S:
                 os.unlink(entry.name, dir_fd=self._folder)
             return None
-        if _key(status) in self._left or _key(status) in self._done:
+        if key_of(status) in self._left or key_of(status) in self._done:
             return None
-        _check(status)
+        check_regular(status)
         if not is_drop_name(entry.name):
-            raise _Odd("the name is none that sendmail gives")
+            raise Odd("the name is none that sendmail gives")
         return status.st_uid
 
     # --- one message --------------------------------------------------------------------------------------------------
@@ -250,42 +201,12 @@ class DropFolder:
         """
         found = Look()
         try:
-            return self._opened(name)
+            return open_dropped(self._folder, name, self._max_octets)
         except FileNotFoundError:
             return found
-        except _Odd as odd:
+        except Odd as odd:
             self._put_aside(name, odd, found)
         return found
-
-    def _opened(self, name: str) -> Dropped:
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            descriptor = os.open(name, flags, dir_fd=self._folder)
-        except PermissionError:
-            raise _Odd(f"it cannot be read by {_login(os.geteuid())}", is_moved=False) from None
-        except FileNotFoundError:
-            raise
-        except OSError as error:  # a link (ELOOP), a socket (ENXIO)
-            _check(os.stat(name, dir_fd=self._folder, follow_symlinks=False))
-            raise error
-        try:
-            status = os.fstat(descriptor)
-            _check(status)
-            if status.st_size > self._max_octets:
-                raise _Odd(f"{status.st_size} octets are more than max_message_size allows")
-            head = _head(descriptor)
-            if head.length + head.size_octets != status.st_size:
-                raise _Odd("it is not as long as it says")
-        except NewerDrop as newer:
-            os.close(descriptor)
-            raise _Odd(str(newer), is_moved=False) from None
-        except Damaged as damaged:
-            os.close(descriptor)
-            raise _Odd(str(damaged)) from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return Dropped(name, _key(status), status.st_uid, _login(status.st_uid), status.st_mtime, head, descriptor)
 
     def remove(self, dropped: Dropped) -> str:
         """It is delivered. Empty when the file is gone for good, else why it cannot be removed.
@@ -307,13 +228,13 @@ class DropFolder:
     def set_aside(self, name: str, reason: str) -> Look:
         """A message that can neither be delivered nor go back."""
         found = Look()
-        self._put_aside(name, _Odd(reason), found)
+        self._put_aside(name, Odd(reason), found)
         return found
 
     def _retry_removals(self) -> None:
         for key, name in list(self._done.items()):
             try:
-                if _key(os.stat(name, dir_fd=self._folder, follow_symlinks=False)) == key:
+                if key_of(os.stat(name, dir_fd=self._folder, follow_symlinks=False)) == key:
                     os.unlink(name, dir_fd=self._folder)
             except FileNotFoundError:
                 pass
@@ -323,19 +244,19 @@ class DropFolder:
 
     # --- setting aside ------------------------------------------------------------------------------------------------
 
-    def _put_aside(self, name: str, odd: _Odd, found: Look) -> None:
+    def _put_aside(self, name: str, odd: Odd, found: Look) -> None:
         try:
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
         except FileNotFoundError:
             return
         is_moved = odd.is_moved and not stat.S_ISDIR(status.st_mode) and self._move_aside(name)
         if not is_moved:
-            self._left.add(_key(status))
-        found.tell(Remark(name, _login(status.st_uid), str(odd), is_moved))
+            self._left.add(key_of(status))
+        found.tell(Remark(name, login_of(status.st_uid), str(odd), is_moved))
 
     def _move_aside(self, name: str) -> bool:
         try:
-            folder = self._aside()
+            folder = open_set_aside(self._folder)
         except OSError:
             return False
         try:
@@ -348,77 +269,6 @@ class DropFolder:
             os.close(folder)
         return True
 
-    def _aside(self) -> int:
-        """`set-aside`, opened; whatever else somebody has put there under this name is renamed first."""
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(SET_ASIDE, 0o700, dir_fd=self._folder)
-        status = os.stat(SET_ASIDE, dir_fd=self._folder, follow_symlinks=False)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            os.rename(SET_ASIDE, f"not-{SET_ASIDE}.{time.time_ns()}", src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            os.mkdir(SET_ASIDE, 0o700, dir_fd=self._folder)
-        return os.open(SET_ASIDE, flags, dir_fd=self._folder)
-
-
-def make_drop_folder(path: Path, uid: int | None = None, gid: int | None = None) -> None:
-    """Make a missing folder, for this user if root makes it. What cannot be made is told by `DropFolder.look`."""
-    try:
-        path.mkdir(0o700)
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        if uid is not None and gid is not None:
-            os.fchown(folder, uid, gid)
-        # Some sandboxes allow no set-group-id bit; the names that nobody knows protect the files then.
-        for mode in (0o3733, 0o1733):
-            with contextlib.suppress(OSError):
-                os.fchmod(folder, mode)
-                break
-    except OSError:
-        return
-    finally:
-        os.close(folder)
-
-
-def _narrow(folder: int, mode: int) -> None:
-    """A folder that others can write keeps them from listing it, and from each other's files."""
-    if mode & 0o022:
-        wanted = (stat.S_IMODE(mode) | stat.S_ISVTX) & ~0o044
-        if wanted != stat.S_IMODE(mode):
-            os.fchmod(folder, wanted)
-
-
-def _check(status: os.stat_result) -> None:
-    """Raises `_Odd` for everything but a regular file with one name."""
-    if stat.S_ISLNK(status.st_mode):
-        raise _Odd("it is a symbolic link")
-    if stat.S_ISDIR(status.st_mode):
-        raise _Odd("it is a folder")
-    if not stat.S_ISREG(status.st_mode):
-        raise _Odd("it is no regular file")
-    if status.st_nlink != 1:
-        raise _Odd("the file has another name elsewhere")
-
-
-def _head(descriptor: int) -> DropHead:
-    octets = b""
-    while not drop_head_end(octets):
-        piece = os.pread(descriptor, _HEAD_PIECE, len(octets))
-        if not piece:
-            break
-        octets += piece
-        if len(octets) > MAX_DROP_HEAD_OCTETS:
-            raise Damaged("the first part is too long")
-        if not octets.startswith(b"mailserver-drop "[: len(octets)]):
-            raise Damaged("it does not begin like a dropped message")
-    return decode_drop_head(octets)
-
-
-def _key(status: os.stat_result) -> Key:
-    # A change of mode or content gives it another chance.
-    return status.st_ino, status.st_ctime_ns
-
 
 def _in_turns(owners: dict[int, list[str]]) -> Iterator[str]:
     """The oldest of each owner, then the second oldest of each; at most `PER_LOOK`."""
@@ -428,10 +278,3 @@ def _in_turns(owners: dict[int, list[str]]) -> Iterator[str]:
             if place < len(names) and left:
                 left -= 1
                 yield names[place]
-
-
-def _login(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid{uid}"

@@ -15,7 +15,7 @@ _FIRST_READ_OCTETS = 4096
 
 
 def open_regular(path: str) -> int:
-    """Open for reading. A link, folder, FIFO or device is `Damaged` (a FIFO would hang us for ever); raises `OSError`."""
+    """Open for reading. A link, folder, device or FIFO (which would hang us) is `Damaged`; raises `OSError`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as trouble:

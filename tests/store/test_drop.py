@@ -9,7 +9,8 @@ import pytest
 
 from mailserver.mail.envelope import Body, Notify, OriginalRecipient, Ret
 from mailserver.store import drop as drop_module
-from mailserver.store.drop import PER_LOOK, PER_OWNER, DropFolder, Dropped, Look, make_drop_folder
+from mailserver.store.drop import PER_LOOK, PER_OWNER, DropFolder, Look
+from mailserver.store.drop_folders import make_drop_folder
 from mailserver.store.drop_format import (
     DropHead,
     DropRecipient,
@@ -19,6 +20,7 @@ from mailserver.store.drop_format import (
     is_drop_name,
     new_name,
 )
+from mailserver.store.drop_message import Dropped, login_of
 from mailserver.store.drop_write import leave_message
 from mailserver.store.spool_json import Damaged
 
@@ -152,7 +154,7 @@ def test_a_missing_folder_is_told_once_and_counts_when_it_is_there(tmp_path):
     folder = DropFolder(tmp_path / "drop", max_octets=1000)
     trouble = folder.look().trouble
     assert "no such file or directory" in trouble
-    assert f"install -d -m 3733 -o {drop_module._login(os.geteuid())} {tmp_path}/drop" in trouble
+    assert f"install -d -m 3733 -o {login_of(os.geteuid())} {tmp_path}/drop" in trouble
     assert folder.look().trouble == ""
     make_drop_folder(tmp_path / "drop")
     path = put(tmp_path / "drop")
