@@ -5,42 +5,41 @@ attempt. So a delivered mark is on disk before the message is tried again, and a
 When all recipients are done and owe nothing, the removal itself is the mark.
 """
 
-from collections.abc import Awaitable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Deferred as PutOff
-from mailserver.mail.outcome import Delivered, Outcome
+from mailserver.mail.outcome import Outcome
 from mailserver.mail.trace import OUR_OWN
-from mailserver.maillog import BouncedEvent, DeferredEvent, Filed, QueueFileDamaged, Removed, Sent, Trouble
-from mailserver.ports import Cancellable, Overloaded, Report
+from mailserver.maillog import Removed
+from mailserver.ports import Overloaded, Report
 from mailserver.relay.delivery import Delivery
 from mailserver.relay.doors import RelayDoors, RelaySettings
-from mailserver.relay.lanes import Entry, Job
+from mailserver.relay.lanes import Job
 from mailserver.relay.ledger import Ledger
 from mailserver.relay.loading import Loader
 from mailserver.relay.opened import Opened, OpenMessages
 from mailserver.relay.orders import Done, Orders
 from mailserver.relay.progress import Moment, after_attempt, is_destination_stage, is_destination_trouble
+from mailserver.relay.pump import Pump, Work
 from mailserver.relay.queue import Queue, lane_key
+from mailserver.relay.removal import Removal
 from mailserver.relay.reporting import Reporting
 from mailserver.relay.schedule import age_when_taken_up
+from mailserver.relay.telling import tell_outcomes, tell_unreadable
 from mailserver.store.queue_orders import Choice
-from mailserver.store.spool import StoredMessage, Unreadable
-from mailserver.store.spool_state import Progress, RecipientState
+from mailserver.store.spool import StoredMessage
 
 # Our own disk could not be read, or was too busy: not the message's fault, and no attempt.
 _UNREADABLE_RETRY_S = 300.0
 _BUSY_RETRY_S = 5.0
 # An attempt that takes longer gives up its place among the quick ones, and goes on.
 _SLOW_S = 10.0
-# A timer never sleeps longer than this, whatever it was told.
-_LONGEST_SLEEP_S = 3600.0
 # More than any number of attempts that a route could depend on.
 _MANY_ATTEMPTS = 1_000_000
 
@@ -52,15 +51,17 @@ class RelayRunner:
         self._doors = doors
         self._settings = settings
         self._ledger = Ledger(doors.spool, doors.blocking, doors.clock, doors.sink, doors.tell_failure)
+        self._pump = Pump(doors.clock, self._next_work, lambda: self._queue.next_due(), doors.tell_failure)
         self._queue = Queue(
             doors.find_destination,
             max_per_destination=settings.max_per_destination,
             max_total=settings.max_total,
-            wake=self._wake,
+            wake=self._pump.wake,
         )
         self._open = OpenMessages(doors.spool, doors.blocking)
         self._delivery = Delivery(doors, self._ledger, self._announce, keeps_transcripts=settings.keeps_transcripts)
         self._reporting = Reporting(doors, settings, self._ledger, self._announce)
+        tell_this = partial(tell_unreadable, doors.sink)
         self._orders = Orders(
             doors,
             settings.hold_rules,
@@ -68,24 +69,18 @@ class RelayRunner:
             self._queue,
             self._open,
             self._finish_ordered,
-            self._tell_unreadable,
+            tell_this,
         )
-        self._loader = Loader(doors, self._take_up, self._tell_unreadable)
+        self._removal = Removal(self._ledger, self._queue, doors.sink, self._pump.run)
+        self._loader = Loader(doors, self._take_up, tell_this)
         self._loaded: list[Deferred[None]] = []
-        self._timer: Cancellable | None = None
-        self._wakes_at = 0.0
-        self._is_started = False
-        self._is_stopping = False
-        self._running = 0
-        self._drained: list[Deferred[None]] = []
         self.is_loading = False
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to send what is due."""
-        self._is_started = True
-        self._wake()
+        self._pump.start()
 
     async def load(self) -> int:
         """Take up what is on disk, in slices; the number of messages. Sending goes on meanwhile. Call it once.
@@ -102,7 +97,7 @@ class RelayRunner:
             waiting, self._loaded = self._loaded, []
             for one in waiting:
                 one.callback(None)
-        if not self._is_stopping:
+        if not self._pump.is_stopping:
             await self._loader.sweep(names)
         return count + await self._loader.read_late()
 
@@ -128,16 +123,13 @@ class RelayRunner:
         )
         owes = any(not one.is_waiting and not one.is_done for one in message.progress)
         if is_new and (owes or message.is_done):
-            self._run(self._settle(message.queue_id))
+            self._pump.run(self._settle(message.queue_id))
         return is_new
 
     async def stop(self, within_s: float = 10.0) -> None:
         """Begin nothing new; wait for what runs and what is being written, at most this long. Nothing is lost."""
-        self._is_stopping = True
+        self._pump.stop()
         self._loader.is_stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         ended: Deferred[None] = Deferred()
 
         def end(_: object = None) -> None:
@@ -145,15 +137,12 @@ class RelayRunner:
                 ended.callback(None)
 
         timer = self._doors.clock.call_later(within_s, end)
-        Deferred.fromCoroutine(self._quiet()).addErrback(self._broken).addCallback(end)
+        Deferred.fromCoroutine(self._quiet()).addErrback(self._pump.broken).addCallback(end)
         await ended
         timer.cancel()
 
     async def _quiet(self) -> None:
-        if self._running:
-            drained: Deferred[None] = Deferred()
-            self._drained.append(drained)
-            await drained
+        await self._pump.drained()
         await self._ledger.idle()
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -173,7 +162,7 @@ class RelayRunner:
         """A message that a rule takes: nobody is tried before it is written down who is held."""
         is_new = self._queue.entered(queue_id, born)
         if is_new:
-            self._run(self._orders.hold_on_entry(queue_id, source))
+            self._pump.run(self._orders.hold_on_entry(queue_id, source))
         return is_new
 
     async def spool(self, report: Report) -> None:
@@ -184,52 +173,11 @@ class RelayRunner:
     def _announce(self, report: Report) -> None:
         self.added(report.queue_id, report.envelope, 0.0, OUR_OWN)
 
-    # --- the timer ----------------------------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        """Look for work in the next turn of the reactor, so that a reply goes out before its message is sent on."""
-        self._set_timer(0.0)
-
-    def _set_timer(self, delay_s: float) -> None:
-        if self._is_stopping or not self._is_started:
-            return
-        at = self._doors.clock.monotonic() + delay_s
-        if self._timer is not None:
-            if self._wakes_at <= at:
-                return
-            self._timer.cancel()
-        self._wakes_at = at
-        self._timer = self._doors.clock.call_later(delay_s, self._pump)
-
-    def _pump(self) -> None:
-        """Start all that may start, then set the timer for the earliest that waits."""
-        self._timer = None
-        if self._is_stopping:
-            return
-        while (job := self._queue.take(self._doors.clock.monotonic())) is not None:
-            self._run(self._work(job))
-        due = self._queue.next_due()
-        if due is not None:
-            wait = due - self._doors.clock.monotonic()
-            self._set_timer(min(max(0.0, wait), _LONGEST_SLEEP_S))
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run work of our own; what it raises is a fault of ours, logged, and the queue lives."""
-        self._running += 1
-        Deferred.fromCoroutine(work).addErrback(self._broken).addCallback(self._over)
-
-    def _broken(self, failure: Failure) -> None:
-        assert failure.value is not None, "a failure has its exception"
-        self._doors.tell_failure("the queue", failure.value)
-
-    def _over(self, _: object) -> None:
-        self._running -= 1
-        if not self._running:
-            drained, self._drained = self._drained, []
-            for one in drained:
-                one.callback(None)
-
     # --- one job ------------------------------------------------------------------------------------------------------
+
+    def _next_work(self, now: float) -> Work | None:
+        job = self._queue.take(now)
+        return None if job is None else self._work(job)
 
     async def _work(self, job: Job) -> None:
         """One attempt and all that follows. The lane is free again as soon as the conversation is over."""
@@ -248,7 +196,7 @@ class RelayRunner:
                 outcomes = await self._attempt(job, opened.message, {n: opened.progress[n].attempts for n in numbers})
                 self._queue.turns.leave_lane(job.lane)
                 is_in_lane = False
-                self._wake()
+                self._pump.wake()
             await self._conclude(job, opened, opened.message, outcomes)
         except Exception:
             # A fault of ours must not leave the message claimed for ever: it is tried again, later.
@@ -259,8 +207,8 @@ class RelayRunner:
             if is_in_lane:
                 self._queue.turns.leave_lane(job.lane)
             self._queue.turns.finish(job)
-            self._wake()
-            self._take_out_if_removed(job.entry)
+            self._pump.wake()
+            self._removal.job_is_over(job.entry)
 
     async def _attempt(self, job: Job, message: StoredMessage, attempts: dict[int, int]) -> dict[int, Outcome]:
         """One conversation, or as many as it takes, and what it says of the destination as a whole."""
@@ -279,7 +227,7 @@ class RelayRunner:
 
     def _park(self, job: Job) -> None:
         if self._queue.turns.park(job):
-            self._wake()
+            self._pump.wake()
 
     async def _opened(self, queue_id: QueueId, job: Job) -> Opened | None:
         """The message's file in memory; None when there is nothing to send, and what to do about it is done."""
@@ -290,7 +238,7 @@ class RelayRunner:
             self._queue.put_back(job, self._doors.clock.monotonic() + _BUSY_RETRY_S)
             return None
         for item in trouble:
-            self._tell_unreadable(item)
+            tell_unreadable(self._doors.sink, item)
         if opened.message is not None:
             return opened
         if any(not item.is_set_aside for item in trouble):
@@ -321,7 +269,7 @@ class RelayRunner:
                 await written
             else:
                 self._open.keep_until(message.queue_id, written)
-        self._tell(message, opened.snapshot, outcomes, moment)
+        tell_outcomes(self._doors.sink, message, opened.snapshot, outcomes, moment)
         if delayed and not job.entry.is_removed:
             await self._reporting.send_delays(opened, message, delayed, age_s)
         wanted = {
@@ -343,7 +291,7 @@ class RelayRunner:
         try:
             opened, trouble = await self._open.open(queue_id)
             for item in trouble:
-                self._tell_unreadable(item)
+                tell_unreadable(self._doors.sink, item)
             if opened.message is not None:
                 age_s = age_when_taken_up(opened.message.received_at, self._doors.clock.now())
                 await self._finish(opened, opened.message, age_s, is_recovery=True)
@@ -362,47 +310,16 @@ class RelayRunner:
         A message that the operator took out owes nothing any more; it goes when the last of its jobs is over.
         """
         queue_id = message.queue_id
-        if self._is_removed(queue_id):
+        if self._removal.is_removed(queue_id):
             return
         is_marked = await self._reporting.send_due(opened, message, age_s, is_recovery=is_recovery)
         if is_marked and not opened.is_done:
             await self._ledger.write_state(queue_id, opened.snapshot)
-        if opened.is_done and not opened.is_removing and not self._is_removed(queue_id):
+        if opened.is_done and not opened.is_removing and not self._removal.is_removed(queue_id):
             opened.is_removing = True
             await self._ledger.remove(queue_id)
             self._queue.forget(queue_id)
             self._doors.sink(Removed(queue_id))
-
-    def _is_removed(self, queue_id: QueueId) -> bool:
-        entry = self._queue.entry(queue_id)
-        return entry is not None and entry.is_removed
-
-    # --- telling ------------------------------------------------------------------------------------------------------
-
-    def _tell(self, message: StoredMessage, progress: Progress, outcomes: dict[int, Outcome], moment: Moment) -> None:
-        for number, outcome in outcomes.items():
-            one, recipient = progress[number], str(message.envelope.recipients[number].mailbox)
-            reply = "" if one.reply is None else str(one.reply)
-            if isinstance(outcome, Delivered):
-                if outcome.reply is None and not outcome.host:
-                    self._doors.sink(Filed(message.queue_id, recipient, recipient, outcome.file))
-                else:
-                    self._doors.sink(Sent(message.queue_id, recipient, one.host, reply, moment.age_s, outcome.tls))
-            elif one.is_waiting:
-                wait = one.next_attempt - moment.now
-                self._doors.sink(
-                    DeferredEvent(message.queue_id, recipient, one.host, one.reason, reply, wait, one.attempts)
-                )
-            else:
-                reason = f"expired: {one.reason}" if one.state is RecipientState.EXPIRED else one.reason
-                self._doors.sink(BouncedEvent(message.queue_id, recipient, one.host, one.enhanced, reason, reply))
-
-    def _tell_unreadable(self, item: Unreadable) -> None:
-        if item.is_set_aside:
-            self._doors.sink(QueueFileDamaged(item.queue_id, str(item.path), item.reason))
-        else:
-            what = f"{item.path} cannot be read"
-            self._doors.sink(Trouble(item.queue_id, what, item.reason, "the message stays where it is"))
 
     # --- the operator -------------------------------------------------------------------------------------------------
 
@@ -449,28 +366,4 @@ class RelayRunner:
         That one goes when its attempt is over, whatever came of it. How many were known.
         """
         await self._until_loaded()
-        going: list[Awaitable[None]] = []
-        count = 0
-        for queue_id in ids:
-            entry = self._queue.entry(queue_id)
-            if entry is None or entry.is_removed:
-                continue
-            count += 1
-            is_running = self._queue.is_running(queue_id)
-            self._queue.withdraw(queue_id)
-            if not is_running:
-                going.append(Deferred.fromCoroutine(self._take_out(queue_id)))
-        for one in going:
-            await one
-        return count
-
-    def _take_out_if_removed(self, entry: Entry) -> None:
-        """The end of the last job of a message that the operator took out."""
-        queue_id = entry.queue_id
-        if entry.is_removed and self._queue.entry(queue_id) is entry and not self._queue.is_running(queue_id):
-            self._run(self._take_out(queue_id))
-
-    async def _take_out(self, queue_id: QueueId) -> None:
-        await self._ledger.remove(queue_id)
-        self._queue.forget(queue_id)
-        self._doors.sink(Removed(queue_id, "by the operator"))
+        return await self._removal.remove(ids)
