@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints medians and ratios; see README.md.
 
-usage: python -m bench.run [--rounds N] [--only deliver|large|pop3|idle ...] [--without-peers] [--json FILE]
+usage: python -m bench.run [--rounds N] [--only deliver|large|relay|queue|pop3|idle ...] [--without-peers] [--json FILE]
 """
 
 import argparse
@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench import deliver, idle, pop3, servers
+from bench import deliver, idle, pop3, relay, servers
 from bench.measure import own_folder
 from tests.peers.running import open_folder
 
-KINDS = ("deliver", "large", "pop3", "foreign", "idle")
+KINDS = ("deliver", "large", "relay", "pop3", "foreign", "idle")
 MAILBOX_SIZE, RETRIEVED = 10_000, 1_000
 IDLE_CONNECTIONS = 1_000
 
@@ -65,6 +65,22 @@ def measure_deliver(
         rows.append(("", "cpu ms/msg", ours["cpu_ms_per_message"], theirs.get("cpu_ms_per_message"), False))
         if is_large:
             rows.append(("", "peak RSS, MB", ours["peak_rss_mb"], theirs.get("peak_rss_mb"), False))
+    return measured, rows
+
+
+def measure_relay(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict[str, dict]], list[Row]]:
+    """Receiving for another domain and handing on, ours and Postfix's."""
+    with ExitStack() as stack:
+        folder.mkdir(mode=0o711)
+        running = [stack.enter_context(relay.ours(own_folder(folder, "ours")))]
+        if with_peers:
+            running.append(stack.enter_context(relay.postfix(own_folder(folder, "postfix"))))
+        measured = relay.measure(running, rounds)
+    rows: list[Row] = []
+    for title, by_server in measured.items():
+        ours, theirs = by_server[servers.OURS], by_server.get("Postfix", {})
+        rows.append((title, "msg/s", ours["messages_per_s"], theirs.get("messages_per_s"), True))
+        rows.append(("", "cpu ms/msg", ours["cpu_ms_per_message"], theirs.get("cpu_ms_per_message"), False))
     return measured, rows
 
 
@@ -127,6 +143,7 @@ def _figure(value: float) -> str:
 _MEASUREMENTS = {
     "deliver": partial(measure_deliver, deliver.SMALL),
     "large": partial(measure_deliver, deliver.LARGE),
+    "relay": measure_relay,
     "pop3": partial(measure_pop3, True),
     # A mailbox that another program has filled: its names do not tell the sizes.
     "foreign": partial(measure_pop3, False),
