@@ -220,6 +220,10 @@ class DeferredEvent(MailEvent):
     reply: str
     next_attempt_s: float
     attempts: int
+    # As in `DestinationDown`; empty for mailboxes here.
+    destination: str = field(default="", metadata=_HISTORY)
+    # Whether another message's attempt told it: the destination as a whole was not there.
+    is_shared: bool = field(default=False, metadata=_HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +331,28 @@ class Expanded(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DestinationDown(MailEvent):
+    """A destination as a whole is not there: one attempt now and then counts for all who wait for it, until it is back.
+
+    `destination` is a domain, or host and port of a fixed route or the smarthost. Told once, when that begins.
+    """
+
+    word: ClassVar[str] = "destination-down"
+    destination: str
+    reason: str
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationBack(MailEvent):
+    """It takes part again, after `down_s` seconds: who waited for that is tried now."""
+
+    word: ClassVar[str] = "destination-back"
+    destination: str
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LookedUp(MailEvent):
     """What DNS said for an attempt: `hosts` in the order in which they are tried, `mx.example.net[192.0.2.1]`."""
 
@@ -404,7 +430,11 @@ class Ipv4First(MailEvent):
 
 @dataclass(frozen=True, slots=True)
 class SetAside(MailEvent):
-    """A file in the drop folder that is no message, or one that can neither be delivered nor go back."""
+    """A file in the drop folder that is no message, or one that can neither be delivered nor go back.
+
+    `reverse_path` and `recipients` are what it says, as far as it could be read: the addresses are the user's text, and
+    without any the sender is its owner.
+    """
 
     word: ClassVar[str] = "set-aside"
     is_trouble: ClassVar[bool] = True
@@ -412,6 +442,8 @@ class SetAside(MailEvent):
     owner: str
     reason: str
     effect: str
+    reverse_path: str = field(default="", metadata=_HISTORY)
+    recipients: tuple[str, ...] = field(default=(), metadata=_HISTORY)
 
 
 # --- POP3 -------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from mailserver.ports import Blocking, Clock, Lane, Overloaded
 from mailserver.session.local_submission import Disposal, LocalSubmission
 from mailserver.session.smtp_acceptance import LocalUser
 from mailserver.store.drop import DropFolder, Look
+from mailserver.store.drop_format import DropHead
 from mailserver.store.drop_message import Dropped
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class Pickup:
     async def _taken(self, dropped: Dropped) -> None:
         wish = self._wish(dropped)
         if isinstance(wish, str):
-            self._tell(await self._run(self._folder.set_aside, dropped.name, wish))
+            self._tell(await self._run(self._folder.set_aside, dropped.name, wish), dropped.head)
             return
         user, envelope = wish
         submitted = await self._submission.submit(
@@ -140,7 +141,7 @@ class Pickup:
             self._postpone(dropped.name)
             return
         if submitted.disposal is Disposal.SET_ASIDE:
-            self._tell(await self._run(self._folder.set_aside, dropped.name, str(submitted.reply)))
+            self._tell(await self._run(self._folder.set_aside, dropped.name, str(submitted.reply)), dropped.head)
             return
         reason = await self._patiently(self._folder.remove, dropped)
         if reason:
@@ -150,9 +151,7 @@ class Pickup:
     def _wish(self, dropped: Dropped) -> tuple[LocalUser, Envelope] | str:
         """Who sends, and the envelope; a sentence when an address is none."""
         head = dropped.head
-        own = parse_mailbox(f"{dropped.login}@{self._domain}")
-        if isinstance(own, SyntaxFault):  # a login name that cannot be an address
-            own = Mailbox(f"uid{dropped.uid}", self._domain)
+        own = self._own_address(dropped.login) or Mailbox(f"uid{dropped.uid}", self._domain)
         user = LocalUser(dropped.uid, dropped.login, own)
         sender: Mailbox | SyntaxFault | None = own
         if head.sender is not None:  # empty is the null reverse-path
@@ -169,6 +168,18 @@ class Pickup:
         return user, Envelope(
             sender, tuple(recipients), head.ret, head.envid, head.body, is_utf8, head.size_octets or None
         )
+
+    def _own_address(self, login: str) -> Mailbox | None:
+        """None for a login name that cannot be an address."""
+        own = parse_mailbox(f"{login}@{self._domain}") if login else None
+        return own if isinstance(own, Mailbox) else None
+
+    def _addresses(self, head: DropHead, own: str) -> tuple[str, tuple[str, ...]]:
+        """Sender and recipients as texts, whatever they are."""
+        texts = (head.sender or "", *(one.address for one in head.recipients))
+        boxes = [(text, mailbox_with_domain(text, self._domain)) for text in texts]
+        sender, *recipients = (text if isinstance(box, SyntaxFault) else str(box) for text, box in boxes)
+        return own if head.sender is None else sender, tuple(recipients)
 
     # --- what they share ----------------------------------------------------------------------------------------------
 
@@ -189,12 +200,15 @@ class Pickup:
         wait_s = min(LONGEST_POSTPONED_S, 2 * self._postponed.get(name, (0.0, POSTPONED_S / 2))[1])
         self._postponed[name] = (self._clock.monotonic() + wait_s, wait_s)
 
-    def _tell(self, found: Look) -> None:
+    def _tell(self, found: Look, head: DropHead | None = None) -> None:
+        """`head` is what the file said that was set aside, if it could be read."""
         if found.trouble:
             effect = "mail left with the sendmail command is not picked up"
             self._log(Trouble("", "the drop folder cannot be used", found.trouble, effect))
         for one in found.remarks:
             where = "set-aside" if one.is_moved else "left where it is"
-            self._log(SetAside(f"{self._folder.path}/{one.name}", one.owner, one.reason, where))
+            own = str(self._own_address(one.owner) or "")
+            sender, recipients = (own, ()) if head is None else self._addresses(head, own)
+            self._log(SetAside(f"{self._folder.path}/{one.name}", one.owner, one.reason, where, sender, recipients))
         if found.hidden_remarks:
             self._log(SetAside(str(self._folder.path), "", f"{found.hidden_remarks} more files", "not told one by one"))

@@ -179,6 +179,17 @@ def test_an_address_that_is_none_is_set_aside(place, address):
     assert len(os.listdir(place.folder / "set-aside")) == 2
 
 
+def test_what_was_set_aside_names_whom_it_was_from_and_for(place):
+    """So that `mailserver why` finds it."""
+    place.leave("bob", "carol@far.example", sender="@")
+    (place.folder / "no-message").write_bytes(b"")
+    place.look()
+    events = {event.reverse_path: event for event in place.world.events if event.word == "set-aside"}
+    assert events["@"].recipients == ("bob@example.test", "carol@far.example")
+    (own,) = events.keys() - {"@"}
+    assert own == f"{events[own].owner}@example.test" and events[own].recipients == ()
+
+
 # --- trouble ----------------------------------------------------------------------------------------------------------
 
 

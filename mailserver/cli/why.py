@@ -10,7 +10,7 @@ from mailserver.cli.context import CliContext
 from mailserver.cli.queue_text import moment
 from mailserver.cli.why_life import Findings, Life, Question, question, search
 from mailserver.cli.why_now import queued_message, standings
-from mailserver.cli.why_text import as_object, attempt_line, event_object, page
+from mailserver.cli.why_text import REFUSALS, as_object, attempt_line, event_object, page
 from mailserver.mail.reply import printable
 from mailserver.store.control_socket import ControlFailed, ControlUnavailable, Request, ask
 from mailserver.store.journal_format import JournalDamaged, JournalUnavailable, journal_path
@@ -29,7 +29,7 @@ def why(context: CliContext, /, text: str, since_s: str | None, limit: int, as_j
     """Where is a message? Its whole life, and what happens next.
 
     An address is looked for as sender and as recipient, and among those who were refused; an IP address as the client
-    that came from there. The newest comes first.
+    that came from there; a domain as one that mail waited for. The newest comes first.
     """
     now = time.time()
     since = 0.0 if since_s is None else now - _seconds(since_s)
@@ -58,7 +58,8 @@ def why(context: CliContext, /, text: str, since_s: str | None, limit: int, as_j
         for number, (life, queued, standing) in enumerate(messages):
             context.say("\n" * bool(number) + "\n".join(printable(line) for line in page(life, standing, queued)))
         if findings.attempts:
-            context.say("\n" * bool(messages) + "Refused, newest first:")
+            are_refusals = all(entry.word in REFUSALS for entry in findings.attempts)
+            context.say("\n" * bool(messages) + f"{'Refused' if are_refusals else 'Besides'}, newest first:")
             for entry in findings.attempts:
                 context.say(printable(attempt_line(entry)))
         if findings.has_more:

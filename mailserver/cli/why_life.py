@@ -1,18 +1,31 @@
 """From the journal to whole lives: which messages a question is about, and everything that happened to each."""
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
+from itertools import islice
 
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.ids import is_queue_id
-from mailserver.store.journal_facts import address_key, file_key, mailbox_key, message_id_key, peer_key, queue_id_key
+from mailserver.store.journal_facts import (
+    address_key,
+    destination_key,
+    file_key,
+    mailbox_key,
+    message_id_key,
+    peer_key,
+    queue_id_key,
+)
 from mailserver.store.journal_read import Entry, JournalReader
 
 # What is told of one recipient only.
 _ABOUT_RECIPIENTS = ("filed", "queued", "delivered", "deferred", "bounced")
 _RECIPIENT_FIELDS = ("mailbox", "recipient", "recipients")
+# What is told of a destination, and so of every message that waits for it.
+DESTINATION_WORDS = ("destination-down", "destination-back")
+# A destination that comes and goes must not fill the page.
+_MOST_CHANGES = 100
 # A mailbox that gets mail each second must not make an endless search.
 _MOST_ENTRIES = 20_000
 
@@ -63,7 +76,8 @@ def question(text: str) -> Question:
     if address:
         return Question(text, ("peer",), mentions=(peer_key(address),))
     if "@" not in text:
-        return Question(text, ("Message-ID", "file name"), mentions=(message_id_key(text), file_key(text)))
+        mentions = (message_id_key(text), file_key(text), destination_key(_canonical(text)))
+        return Question(text, ("Message-ID", "file name", "destination"), mentions=mentions)
     bare = text.removeprefix("<").removesuffix(">")
     mailbox = parse_mailbox(bare)
     key = mailbox_key(mailbox) if isinstance(mailbox, Mailbox) else address_key(bare)
@@ -77,6 +91,12 @@ def _ip_address(text: str) -> str:
         return ""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
+
+
+def _canonical(destination: str) -> str:
+    """A domain as the queue names it; host and port stay as they are."""
+    mailbox = parse_mailbox(f"postmaster@{destination}")
+    return mailbox.domain if isinstance(mailbox, Mailbox) else destination
 
 
 def search(reader: JournalReader, asked: Question, since: float, limit: int) -> Findings:
@@ -126,7 +146,25 @@ def whole_life(reader: JournalReader, queue_id: str) -> Life:
         if name:
             found.update((one.number, one) for one in reader.mentioning(file_key(name)) if not one.queue_id)
     found.update((one.number, one) for one in reader.mentioning(queue_id_key(queue_id)))
+    if found:
+        found.update((one.number, one) for one in _of_destinations(reader, queue_id, found))
     return Life(queue_id, [found[number] for number in sorted(found)])
+
+
+def _of_destinations(reader: JournalReader, queue_id: str, found: Mapping[int, Entry]) -> Iterator[Entry]:
+    """When the destinations for which it waited were down and came back, from the time it was here."""
+    own = [entry for entry in found.values() if entry.queue_id == queue_id]
+    begin = min(found)
+    end = max((entry.number for entry in own if entry.word == "removed"), default=None)
+    for destination in {entry.text("destination") for entry in own if entry.word == "deferred"} - {""}:
+        for entry in islice(reader.mentioning(destination_key(destination)), _MOST_CHANGES):
+            if end is not None and entry.number > end:
+                continue
+            # It was down already when the message came, or it was not.
+            if entry.number > begin or entry.word == "destination-down":
+                yield entry
+            if entry.number <= begin:
+                break
 
 
 def _seen_by(life: Life, address: str) -> Life:
@@ -138,10 +176,13 @@ def _seen_by(life: Life, address: str) -> Life:
     if not address or is_senders or not is_recipients:
         return life
     files = {entry.text("file") for entry in life.entries if entry.word == "filed" and _concerns(entry, address)}
+    waited_for = {one.text("destination") for one in life.entries if one.word == "deferred" and _concerns(one, address)}
     kept = []
     for entry in life.entries:
         if entry.word in ("fetched", "erased"):
             is_theirs = entry.text("file") in files
+        elif entry.word in DESTINATION_WORDS:
+            is_theirs = entry.text("destination") in waited_for
         else:
             is_theirs = entry.word not in _ABOUT_RECIPIENTS or _concerns(entry, address)
         if is_theirs:

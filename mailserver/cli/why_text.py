@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from mailserver.cli.queue_text import moment, size
+from mailserver.cli.queue_text import moment, size, span
 from mailserver.cli.why_life import Life
 from mailserver.cli.why_now import Standing
 from mailserver.store.journal_read import Entry
@@ -130,7 +130,21 @@ def _deferred(entry: Entry, queue_id: str) -> str:
     attempts, wait = int(entry.figure("attempts") or 0), entry.figure("next_attempt_s")
     following = f"; next attempt {moment(entry.time + wait)}" if wait is not None else ""
     reason = entry.text("reason")
-    return f"attempt {attempts} for {entry.text('recipient')}{at} put off: {reason}{_said(entry)}{following}"
+    shared = " (together with other mail)" if entry.is_true("is_shared") else ""
+    return f"attempt {attempts} for {entry.text('recipient')}{at}{shared} put off: {reason}{_said(entry)}{following}"
+
+
+def _destination_down(entry: Entry, queue_id: str) -> str:
+    del queue_id
+    until = "until it is back, one attempt now and then counts for all mail that waits for it"
+    return f"{entry.text('destination')} was found to be down: {entry.text('reason')}{_said(entry)}; {until}"
+
+
+def _destination_back(entry: Entry, queue_id: str) -> str:
+    del queue_id
+    down_s = entry.figure("down_s")
+    after = f" after {span(down_s)}" if down_s is not None else ""
+    return f"{entry.text('destination')} was back{after}; what waited for that was tried"
 
 
 def _bounced(entry: Entry, queue_id: str) -> str:
@@ -214,6 +228,16 @@ def _erased(entry: Entry, queue_id: str) -> str:
     return f"deleted by POP3 as {entry.text('login')} from [{entry.text('peer')}]"
 
 
+def _set_aside(entry: Entry, queue_id: str) -> str:
+    del queue_id
+    owner = f" of the user {entry.text('owner')}" if entry.text("owner") else ""
+    to = f" to {_list(entry.texts('recipients'))}" if entry.texts("recipients") else ""
+    where = f" ({entry.text('effect')})" if entry.text("effect") else ""
+    return (
+        f"a file{owner} in the drop folder{to} was not sent: {entry.text('reason')}; it was {entry.text('path')}{where}"
+    )
+
+
 def _login_refused(entry: Entry, queue_id: str) -> str:
     del queue_id
     login = f" as {entry.text('login')}" if entry.text("login") else ""
@@ -241,6 +265,9 @@ _SENTENCES: dict[str, Callable[[Entry, str], str]] = {
     "talked": _talked,
     "delivered": _delivered,
     "deferred": _deferred,
+    "destination-down": _destination_down,
+    "destination-back": _destination_back,
+    "set-aside": _set_aside,
     "bounced": _bounced,
     "report": _report,
     "report-dropped": _report_dropped,
@@ -259,6 +286,10 @@ _SENTENCES: dict[str, Callable[[Entry, str], str]] = {
     "disconnected": _disconnected,
     "thinned": _thinned,
 }
+
+
+# What happened to somebody whose message we did not take.
+REFUSALS = frozenset(("refused", "login-refused", "disconnected", "thinned"))
 
 
 def _said(entry: Entry, who: str = "it said") -> str:

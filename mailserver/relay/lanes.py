@@ -36,7 +36,8 @@ _CROWDED_GROWTH = 8
 class Lane:
     """One destination. `key` is its name in the log; `limit` the configured most at once.
 
-    `hopeful` are the jobs that wait for nothing but the destination's return.
+    `hopeful` are the jobs that wait for nothing but the destination's return. `down_since` is when it was found not to
+    be there; None while it is, or while nothing is known.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Lane:
         "_turns",
         "active",
         "closed_until",
+        "down_since",
         "hopeful",
         "is_closed",
         "key",
@@ -66,6 +68,7 @@ class Lane:
         self.line: deque[Lane] | None = None  # the line of `Turns` in which it stands
         self.is_closed = False
         self.closed_until = 0.0
+        self.down_since: float | None = None
         self.hopeful: set[Job] = set()
         self._answered: bool | None = None
         self._failures = 0
@@ -109,6 +112,7 @@ class Lane:
         is_news = not self._answered or (self._is_crowded and not (self._fresh or self._backlog))
         self._answered = True
         self._failures = 0
+        self.down_since = None
         self.is_closed = False
         self._growth += 1
         if not self._is_crowded or self._growth >= _CROWDED_GROWTH * self.window:
@@ -131,6 +135,8 @@ class Lane:
         if self.is_closed:  # by another attempt that began with this one
             return False
         self.is_closed = True
+        if self.down_since is None:
+            self.down_since = now
         self.closed_until = now + min(longest_s, _FIRST_CLOSED_S * 2.0 ** min(self._failures, 20))
         self._failures += 1
         return True

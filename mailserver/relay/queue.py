@@ -167,20 +167,27 @@ class Queue:
 
     # --- after an attempt ---------------------------------------------------------------------------------------------
 
-    def lane_answered(self, lane: Lane, now: float) -> None:
-        """An attempt showed that the destination is there: what waits for nothing else is due now, in order."""
+    def lane_answered(self, lane: Lane, now: float) -> float | None:
+        """An attempt showed that the destination is there: what waits for nothing else is due now, in order.
+
+        For how many seconds it was down; None when it was not.
+        """
+        down_since = lane.down_since
         if lane.succeeded():
             for job in sorted(lane.hopeful, key=lambda one: (one.entry.born, one.entry.queue_id)):
                 job.due = now
                 self._push(job)
+        return None if down_since is None else now - down_since
 
-    def lane_failed(self, lane: Lane, why: Deferred, now: float, longest_s: float) -> None:
+    def lane_failed(self, lane: Lane, why: Deferred, now: float, longest_s: float) -> bool:
         """An attempt showed that the destination as a whole is not there: it rests for at most `longest_s`.
 
         Everybody in line has had an attempt with that, but for those who would not be due without a hope that failed.
+        True: that it is down is news.
         """
+        was_up = lane.down_since is None
         if not lane.failed(now, longest_s):
-            return
+            return False
         self.turns.close(lane)
         for job in lane.take_line():
             if job.planned > now:
@@ -188,6 +195,7 @@ class Queue:
                 self._push(job)
             else:
                 self.turns.answer(job, why)
+        return was_up
 
     def reschedule(
         self, job: Job, envelope: Envelope, wanted: dict[int, tuple[int, float]], hopeful: Collection[int] = ()

@@ -16,8 +16,8 @@ from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Deferred as PutOff
 from mailserver.mail.outcome import Outcome
 from mailserver.mail.trace import OUR_OWN
-from mailserver.maillog import Removed
-from mailserver.ports import Overloaded, Report
+from mailserver.maillog import DestinationBack, DestinationDown, Removed
+from mailserver.ports import Overloaded, Report, StoredContent
 from mailserver.relay.delivery import Delivery
 from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.lanes import Job
@@ -33,7 +33,8 @@ from mailserver.relay.reporting import Reporting
 from mailserver.relay.schedule import age_when_taken_up
 from mailserver.relay.telling import tell_outcomes, tell_unreadable
 from mailserver.store.queue_orders import Choice
-from mailserver.store.spool import StoredMessage
+from mailserver.store.spool import StoredMessage, untried
+from mailserver.store.spool_state import bounded_reply
 
 # Our own disk could not be read, or was too busy: not the message's fault, and no attempt.
 _UNREADABLE_RETRY_S = 300.0
@@ -147,16 +148,23 @@ class RelayRunner:
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    def added(self, queue_id: QueueId, envelope: Envelope, received_at: float, source: str = "") -> None:
+    def added(
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        received_at: float,
+        source: str = "",
+        content: StoredContent | None = None,
+    ) -> None:
         """A message file was just made durable: it is due now, unless a rule holds it. `source` tells how it came.
 
-        In the reactor thread; returns at once.
+        `content`, with its octets, saves reading the file. In the reactor thread; returns at once. The age of a message
+        is counted from now, whatever the wall clock says.
         """
-        del received_at  # it is new: its age is counted from now, whatever the wall clock says
         if self._orders.is_held_on_entry(envelope, source):
             self._enter(queue_id, source, self._doors.clock.monotonic())
-        else:
-            self._queue.added(queue_id, envelope, self._doors.clock.monotonic())
+        elif self._queue.added(queue_id, envelope, self._doors.clock.monotonic()) and content is not None:
+            self._open.remember(untried(queue_id, received_at, envelope, source, content))
 
     def _enter(self, queue_id: QueueId, source: str, born: float) -> bool:
         """A message that a rule takes: nobody is tried before it is written down who is held."""
@@ -220,9 +228,14 @@ class RelayRunner:
         troubles = [one for one in outcomes.values() if isinstance(one, PutOff) and is_destination_trouble(one)]
         now = self._doors.clock.monotonic()
         if troubles and len(troubles) == len(outcomes):
-            self._queue.lane_failed(job.lane, troubles[0], now, self._settings.longest_rest_s)
+            is_news = self._queue.lane_failed(job.lane, troubles[0], now, self._settings.longest_rest_s)
+            if is_news:
+                reply = "" if troubles[0].reply is None else str(bounded_reply(troubles[0].reply))
+                self._doors.sink(DestinationDown(job.lane.key, troubles[0].reason, reply))
         elif outcomes:
-            self._queue.lane_answered(job.lane, now)
+            down_s = self._queue.lane_answered(job.lane, now)
+            if down_s is not None:
+                self._doors.sink(DestinationBack(job.lane.key, down_s))
         return outcomes
 
     def _park(self, job: Job) -> None:
@@ -269,7 +282,7 @@ class RelayRunner:
                 await written
             else:
                 self._open.keep_until(message.queue_id, written)
-        tell_outcomes(self._doors.sink, message, opened.snapshot, outcomes, moment)
+        tell_outcomes(self._doors.sink, message, opened.snapshot, outcomes, moment, job)
         if delayed and not job.entry.is_removed:
             await self._reporting.send_delays(opened, message, delayed, age_s)
         wanted = {
@@ -317,7 +330,7 @@ class RelayRunner:
             await self._ledger.write_state(queue_id, opened.snapshot)
         if opened.is_done and not opened.is_removing and not self._removal.is_removed(queue_id):
             opened.is_removing = True
-            await self._ledger.remove(queue_id)
+            await self._ledger.remove_delivered(queue_id)
             self._queue.forget(queue_id)
             self._doors.sink(Removed(queue_id))
 

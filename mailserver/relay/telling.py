@@ -2,13 +2,15 @@
 
 from mailserver.mail.outcome import Delivered, Outcome
 from mailserver.maillog import BouncedEvent, DeferredEvent, Filed, QueueFileDamaged, Sent, Sink, Trouble
+from mailserver.relay.lanes import Job
 from mailserver.relay.progress import Moment
+from mailserver.relay.queue import LOCAL_LANE
 from mailserver.store.spool import StoredMessage, Unreadable
 from mailserver.store.spool_state import Progress, RecipientState
 
 
 def tell_outcomes(
-    sink: Sink, message: StoredMessage, progress: Progress, outcomes: dict[int, Outcome], moment: Moment
+    sink: Sink, message: StoredMessage, progress: Progress, outcomes: dict[int, Outcome], moment: Moment, job: Job
 ) -> None:
     """One event for each recipient (its place in the envelope) of one attempt; `progress` is what is in force now."""
     for number, outcome in outcomes.items():
@@ -21,7 +23,19 @@ def tell_outcomes(
                 sink(Sent(message.queue_id, recipient, one.host, reply, moment.age_s, outcome.tls))
         elif one.is_waiting:
             wait = one.next_attempt - moment.now
-            sink(DeferredEvent(message.queue_id, recipient, one.host, one.reason, reply, wait, one.attempts))
+            sink(
+                DeferredEvent(
+                    message.queue_id,
+                    recipient,
+                    one.host,
+                    one.reason,
+                    reply,
+                    wait,
+                    one.attempts,
+                    "" if job.lane.key == LOCAL_LANE else job.lane.key,
+                    is_shared=job.answer is not None,
+                )
+            )
         else:
             reason = f"expired: {one.reason}" if one.state is RecipientState.EXPIRED else one.reason
             sink(BouncedEvent(message.queue_id, recipient, one.host, one.enhanced, reason, reply))

@@ -6,8 +6,9 @@ each with a letter for its kind, folded so that a search need not know how someb
     a:alice@example.org      an address: sender, recipient, mailbox, login
     p:192.0.2.1              a peer's address, without its port
     m:1@outside.example      a Message-ID, without brackets
-    f:1750000000.M1P2Q3.h    a file in a Maildir, by the unique part of its name
+    f:1750000000.M1P2Q3.h    a file in a Maildir, by the unique part of its name; one in the drop folder, by its name
     q:25X8TJJVS6600          another message, by its queue id: what a report is about
+    d:example.net            a destination of the queue: when it was down and came back
 
 Never kept: passwords (no event has one), content beyond Subject and Message-ID, and a wrong login that is no address,
 because people type their password into the wrong field. Every text is bounded, so that a peer cannot fill the history.
@@ -24,7 +25,15 @@ from math import isfinite
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.ids import is_queue_id
 from mailserver.mail.reply import printable
-from mailserver.maillog import Disconnected, LoginRefused, MailEvent, Refused
+from mailserver.maillog import (
+    DestinationBack,
+    DestinationDown,
+    Disconnected,
+    LoginRefused,
+    MailEvent,
+    Refused,
+    SetAside,
+)
 
 MAX_TEXT_CHARS = 1000
 # Recipients of one message; more than any sane limit on them.
@@ -78,8 +87,9 @@ class Facts:
     def _plan(self, kind: type[MailEvent]) -> tuple[tuple[str, "KeyOf | None"], ...]:
         """The fields to keep, each with what makes mentions of it; worked out once for each kind of event."""
         unwanted = {"queue_id", *self._left_out}
+        keys = _KEYS | _MORE_KEYS.get(kind, {})
         plan = self._plans[kind] = tuple(
-            (one.name, _KEYS.get(one.name)) for one in fields(kind) if one.name not in unwanted
+            (one.name, keys.get(one.name)) for one in fields(kind) if one.name not in unwanted
         )
         return plan
 
@@ -150,6 +160,11 @@ def queue_id_key(queue_id: str) -> str:
     return "q:" + queue_id
 
 
+def destination_key(text: str) -> str:
+    """The mention of a destination: a domain in the spelling that DNS wants, or host and port."""
+    return "d:" + text.casefold()
+
+
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +184,12 @@ _KEYS: dict[str, KeyOf] = {
     "peer": peer_key,
     "message_id": message_id_key,
     "file": file_key,
+}
+# Other events have a destination too, and are found by their message.
+_MORE_KEYS: dict[type[MailEvent], dict[str, KeyOf]] = {
+    DestinationDown: {"destination": destination_key},
+    DestinationBack: {"destination": destination_key},
+    SetAside: {"path": lambda path: file_key(path.rpartition("/")[2])},
 }
 
 

@@ -53,6 +53,10 @@ class Entry:
         value = self.fields.get(name)
         return value if isinstance(value, int | float) else None
 
+    def is_true(self, name: str) -> bool:
+        """A field that is a yes or no; no when it is not there."""
+        return self.fields.get(name) is True
+
 
 @dataclass(frozen=True, slots=True)
 class Covered:

@@ -16,6 +16,8 @@ from mailserver.maillog import (
     Accepted,
     BouncedEvent,
     DeferredEvent,
+    DestinationBack,
+    DestinationDown,
     Erased,
     Expanded,
     Fetched,
@@ -29,6 +31,7 @@ from mailserver.maillog import (
     Removed,
     ReportMade,
     Sent,
+    SetAside,
     Talked,
     Tried,
 )
@@ -444,8 +447,72 @@ def test_every_kind_of_fact_survives_without_its_fields():
         ("alice@example.org", ("address", "Message-ID")),
         ("2001:DB8::1", ("peer",)),
         ("[IPv6:2001:db8::1]", ("peer",)),
-        ("some-id", ("Message-ID", "file name")),
+        ("some-id", ("Message-ID", "file name", "destination")),
     ],
 )
 def test_what_a_text_may_mean(text, kinds):
     assert question(text).kinds == kinds
+
+
+# --- destinations and set-asides --------------------------------------------------------------------------------------
+
+
+def waited(queue_id, to=FAR, destination="far.example", *, is_shared=False):
+    return DeferredEvent(queue_id, to, "", "connection refused", "", 600.0, 1, destination, is_shared=is_shared)
+
+
+def test_a_message_that_waited_for_a_destination_tells_when_that_was_down_and_back(desk):
+    desk.note(
+        DestinationDown("far.example", "an older failure"),
+        DestinationBack("far.example", 60.0),
+        DestinationDown("far.example", "connection refused"),
+        Queued(OUT, (FAR,)),
+        DestinationDown("near.example", "not our business"),
+        waited(OUT, is_shared=True),
+        DestinationBack("far.example", 7200.0),
+        Sent(OUT, FAR, HOST, "250 ok", 7300.0),
+        Removed(OUT),
+        DestinationDown("far.example", "after its end"),
+    )
+    lines = without_times(desk(OUT))
+    assert lines[1:4] == [
+        "far.example was found to be down: connection refused; until it is back, one attempt now and then counts for "
+        "all mail that waits for it",
+        f"put into the queue for {FAR}",
+        lines[3],
+    ]
+    assert lines[3].startswith(f"attempt 1 for {FAR} (together with other mail) put off: connection refused; next")
+    assert lines[4] == "far.example was back after 2h; what waited for that was tried"
+    text = "\n".join(lines)
+    assert "older" not in text and "near.example" not in text and "after its end" not in text
+
+
+def test_a_recipient_is_told_of_their_own_destination_only(desk):
+    desk.note(
+        arrived(OUT, (FAR, "dora@near.example")),
+        DestinationDown("far.example", "connection refused"),
+        waited(OUT),
+        DestinationDown("near.example", "no route to host"),
+        waited(OUT, "dora@near.example", "near.example"),
+    )
+    assert "no route" not in desk(FAR) and "far.example was found to be down" in desk(FAR)
+    assert "no route" in desk(OUT)
+
+
+def test_a_domain_that_mail_waited_for_can_be_asked_for(desk):
+    desk.note(
+        DestinationDown("far.example", "connection refused", "421 4.3.2 later"), DestinationBack("far.example", 90.0)
+    )
+    text = desk("Far.Example")
+    assert text.startswith("Besides, newest first:\n")
+    assert "far.example was back after 90s" in text and 'it said "421 4.3.2 later"' in text
+
+
+def test_a_file_that_was_set_aside_is_found_by_name_sender_and_recipient(desk):
+    path = "/var/spool/mailserver-drop/0001.aa"
+    desk.note(SetAside(path, "cron", "it is not as long as it says", "set-aside", "cron@example.org", (FAR,)))
+    for asked in ("0001.aa", "cron@example.org", FAR):
+        assert (
+            f"a file of the user cron in the drop folder to {FAR} was not sent: it is not as long as it says; "
+            f"it was {path} (set-aside)"
+        ) in desk(asked)

@@ -215,3 +215,40 @@ def test_short_times_are_kept_short(tmp_path):
     office.transmitter.answer = lambda route, recipient: OK
     step(office, 2.4, by=0.1)
     assert office.on_disk() == []
+
+
+def told(office):
+    return [event for event in office.events if event.word.startswith("destination")]
+
+
+def test_that_a_destination_is_down_and_back_is_told_once_each(office):
+    put_many(office, 3)
+    assert [event.line() for event in told(office)] == [
+        'destination-down destination=example.net reason="connection refused"'
+    ]
+    step(office, 2 * HOUR, by=60.0)
+    assert len(told(office)) == 1, "each deferral says it again already"
+    office.put("other@example.com")  # another destination is another matter
+    office.settle()
+    assert [event.destination for event in told(office)] == ["example.net", "example.com"]
+    office.transmitter.answer = lambda route, recipient: OK
+    step(office, HOUR, by=60.0)
+    _, _, *back = told(office)
+    assert sorted(event.destination for event in back) == ["example.com", "example.net"]
+    (ours,) = (event for event in back if event.destination == "example.net")
+    assert ours.line() == f"destination-back destination=example.net down_s={ours.down_s:.3f}"
+    assert 2 * HOUR < ours.down_s < 3 * HOUR
+    assert office.on_disk() == []
+
+
+def test_a_message_that_shares_anothers_attempt_says_so(office):
+    put_many(office, 5)
+    deferred = [event for event in office.events if event.word == "deferred"]
+    assert {event.destination for event in deferred} == {"example.net"}
+    assert sum(not event.is_shared for event in deferred) == attempts(office) < 5
+
+
+def test_an_asking_back_by_the_host_is_no_destination_that_is_down(office):
+    office.transmitter.answer = lambda route, recipient: LATER
+    put_many(office, 3)
+    assert told(office) == []
