@@ -12,12 +12,15 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from operator import attrgetter
+from typing import Any, ClassVar
 
 from mailserver.mail.reply import printable
 
 # What may stand behind `=` without quotes.
 _PLAIN = re.compile('[^ "=,]+')
+# The same for ASCII without controls, in one step.
+_PLAIN_ASCII = re.compile(r"[!#-+\--<>-~]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +37,44 @@ class MailEvent:
 
     def line(self) -> str:
         """The event as one line of printable text."""
-        queue_id = getattr(self, "queue_id", "")
-        parts = [printable(queue_id), self.word] if queue_id else [self.word]
-        peer = getattr(self, "peer", None)
-        if peer is not None:
-            parts.append(f"[{printable(peer)}]")
-        for name in _other_fields(type(self)):
-            value = getattr(self, name)
-            if value is not None and value != "" and value != ():
+        names, values = _shown_fields(type(self))
+        parts = [self.word]
+        for name, value in zip(names, values(self), strict=True):
+            if name == "queue_id":
+                if value:
+                    parts.insert(0, printable(value))
+            elif name == "peer":
+                parts.append(f"[{printable(value)}]")
+            elif type(value) is str and _PLAIN_ASCII(value):
+                parts.append(f"{name}={value}")
+            elif value is not None and value != "" and value != ():
                 parts.append(f"{name}={_shown(value)}")
         return " ".join(parts)
 
 
-_names: dict[type[MailEvent], tuple[str, ...]] = {}
 # Marks a field that is not written in the log's line.
 _HISTORY = {"is_history_only": True}
 
 
-def _other_fields(event: type[MailEvent]) -> tuple[str, ...]:
-    """The names of an event's fields but for those that stand at its beginning; worked out once for each event."""
-    names = _names.get(event)
-    if names is None:
-        names = tuple(one.name for one in fields(event) if one.name not in ("queue_id", "peer") and not one.metadata)
-        _names[event] = names
-    return names
+Getter = tuple[tuple[str, ...], Callable[[MailEvent], tuple[Any, ...]]]
+_getters: dict[type[MailEvent], Getter] = {}
+
+
+def _shown_fields(event: type[MailEvent]) -> Getter:
+    """The names of an event's fields in the order of its line, and what gets their values; worked out once."""
+    getter = _getters.get(event)
+    if getter is None:
+        getter = _getters[event] = _getter_of(event)
+    return getter
+
+
+def _getter_of(event: type[MailEvent]) -> Getter:
+    names = tuple(one.name for one in fields(event) if not one.metadata)
+    if "peer" in names:
+        names = ("peer", *(name for name in names if name != "peer"))
+    if len(names) > 1:
+        return names, attrgetter(*names)
+    return names, lambda event: tuple(getattr(event, name) for name in names)
 
 
 def _shown(value: object) -> str:
@@ -66,6 +83,8 @@ def _shown(value: object) -> str:
         return ",".join(_shown(item) for item in value)
     if isinstance(value, float):
         return f"{value:.3f}"
+    if isinstance(value, int):
+        return str(value)
     text = printable(str(value))
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 

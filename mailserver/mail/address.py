@@ -9,6 +9,7 @@ import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -114,6 +115,11 @@ def parse_mailbox(text: str, *, allow_utf8: bool = True) -> Mailbox | SyntaxFaul
     Refused: no domain, a domain that is none, controls anywhere, non-ASCII local-parts unless `allow_utf8`, local-parts
     over 255 octets. Empty atoms (`a..b@`) are let through, because one large network hands out such addresses.
     """
+    # The same few addresses come again and again.
+    return _read_lately(text, allow_utf8) if len(text) <= _REMEMBERED_LENGTH else _read(text, allow_utf8)
+
+
+def _read(text: str, allow_utf8: bool) -> Mailbox | SyntaxFault:
     if text.lower() == "postmaster":
         return Mailbox("postmaster", "")
     if has_controls(text):
@@ -142,6 +148,10 @@ def parse_mailbox(text: str, *, allow_utf8: bool = True) -> Mailbox | SyntaxFaul
     if domain is None:
         return SyntaxFault("the domain of the address is not valid")
     return Mailbox(local, domain)
+
+
+_REMEMBERED_LENGTH = 320
+_read_lately = lru_cache(maxsize=2048)(_read)
 
 
 def _quoted_local_part(text: str) -> tuple[str | None, str]:

@@ -23,77 +23,80 @@ class OctetBuffer:
 
     One received chunk is kept as it came, so that content usually goes through without a copy; only when something is
     left of it does it move into a bytearray, whose front can be cut off cheaply.
+
+    `chunk` and `rest` are never filled both. The machines look at them to see whether anything is there: a method for
+    that would be called a dozen times a message.
     """
 
-    __slots__ = ("_chunk", "_octets")
+    __slots__ = ("chunk", "rest")
 
     def __init__(self) -> None:
-        self._chunk = b""
-        self._octets = bytearray()
+        self.chunk = b""
+        self.rest = bytearray()
 
     def __len__(self) -> int:
-        return len(self._chunk) or len(self._octets)
+        return len(self.chunk) or len(self.rest)
 
     def receive(self, octets: bytes) -> None:
         """Put octets behind the others."""
-        if self._chunk or self._octets:
+        if self.chunk or self.rest:
             self._spread()
-            self._octets += octets
+            self.rest += octets
         else:
-            self._chunk = octets
+            self.chunk = octets
 
     def find(self, what: bytes, start: int = 0) -> int:
         """As `bytes.find`."""
-        return (self._chunk or self._octets).find(what, start)
+        return (self.chunk or self.rest).find(what, start)
 
     def take_only_line(self) -> bytes | None:
         """When one line with its CRLF is all there is, as from a client that waits for each reply: take it.
 
         The line comes without its CRLF; in every other case None, and nothing is taken.
         """
-        chunk = self._chunk
+        chunk = self.chunk
         if chunk.endswith(b"\r\n") and chunk.find(b"\n") == len(chunk) - 1:
-            self._chunk = b""
+            self.chunk = b""
             return chunk[:-2]
         return None
 
     def peek(self, count: int) -> bytes:
         """The first `count` octets, or what there is of them; they stay."""
-        return self._chunk[:count] if self._chunk else bytes(self._octets[:count])
+        return self.chunk[:count] if self.chunk else bytes(self.rest[:count])
 
     def endswith(self, what: bytes) -> bool:
         """As `bytes.endswith`."""
-        return (self._chunk or self._octets).endswith(what)
+        return (self.chunk or self.rest).endswith(what)
 
     def take(self, count: int) -> bytes:
         """The first `count` octets, or all when there are fewer."""
-        chunk = self._chunk
+        chunk = self.chunk
         if chunk and count >= len(chunk) - _SMALL_REST:
-            self._chunk = chunk[count:]
+            self.chunk = chunk[count:]
             return chunk[:count]
         self._spread()
-        with memoryview(self._octets) as view:
+        with memoryview(self.rest) as view:
             taken = bytes(view[:count])
-        del self._octets[:count]
+        del self.rest[:count]
         return taken
 
     def skip(self, count: int) -> None:
         """Throw the first `count` octets away."""
-        if self._chunk and count >= len(self._chunk) - _SMALL_REST:
-            self._chunk = self._chunk[count:]
+        if self.chunk and count >= len(self.chunk) - _SMALL_REST:
+            self.chunk = self.chunk[count:]
             return
         self._spread()
-        del self._octets[:count]
+        del self.rest[:count]
 
     def clear(self) -> None:
         """Throw everything away."""
-        self._chunk = b""
-        self._octets.clear()
+        self.chunk = b""
+        self.rest.clear()
 
     def _spread(self) -> None:
-        if self._chunk:
-            self._octets += self._chunk
-            self._chunk = b""
+        if self.chunk:
+            self.rest += self.chunk
+            self.chunk = b""
 
 
 class LineReader:

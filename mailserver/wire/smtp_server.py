@@ -179,24 +179,24 @@ class SmtpServer:
     # --- how replies move the conversation ----------------------------------------------------------------------------
 
     def _advance(self, event: SmtpEvent, code: int) -> None:
-        match event:
-            case Hello() | Reset():
-                if code == 250:
-                    self._forget_transaction()
-            case Mail(envelope):
-                if code == 250:
-                    self._begin_transaction(envelope)
+        match event:  # the most frequent first
             case Rcpt():
                 if 250 <= code < 260:
                     self._state = State.RCPT
                 else:
                     self._recipient_refused = True
+            case Mail(envelope):
+                if code == 250:
+                    self._begin_transaction(envelope)
             case Data():
                 if code == 354:
                     self._intake.begin_data(repairs=self.repairs_bare_newlines)
                     self._state = State.CONTENT
             case EndOfContent():
                 self._forget_transaction()
+            case Hello() | Reset():
+                if code == 250:
+                    self._forget_transaction()
             case EndOfChunk():
                 if code == 250:
                     self._state = State.CHUNKS
@@ -248,10 +248,11 @@ class SmtpServer:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def _next_of_line(self) -> SmtpEvent | None:
-        if not self._buffer or not self._lines.is_at_line_start():
+        buffer = self._buffer
+        if not (buffer.chunk or buffer.rest) or not self._lines.is_at_line_start():
             return None
         is_response = self._state is State.AUTH_RESPONSE
-        is_long = is_response or self._buffer.peek(5).upper() == b"AUTH "
+        is_long = is_response or buffer.peek(5).upper() == b"AUTH "
         line = self._lines.next_line(MAX_SASL_LINE_OCTETS if is_long else MAX_COMMAND_OCTETS)
         if line is None:
             return None

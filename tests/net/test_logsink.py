@@ -11,7 +11,7 @@ ACCEPTED = Accepted("0BCD", "192.0.2.1:25", "<a@b.example>", ("c@d.example",), 1
 
 
 def sink_to(observer):
-    return LogSink(Logger(namespace="mail", observer=observer))
+    return LogSink(observer)
 
 
 def test_an_event_is_one_line_under_twistds_observer():
@@ -64,7 +64,7 @@ def test_the_short_way_writes_the_same_octets():
     shorten_the_way(LogPublisher(publisher._observers[0]))
     log = Logger(namespace="mail", observer=publisher)
     for event in (ACCEPTED, Trouble("", "the disk", "it is full"), ACCEPTED):
-        LogSink(log)(event)
+        LogSink(publisher)(event)
     log.info("not of the mail log: {what}\nsecond line", what="{}")
     assert short_way.getvalue() == long_way.getvalue()
     assert short_way.getvalue().count("\n") == 5
