@@ -25,7 +25,7 @@ from mailserver.mail.ids import QueueId, QueueIds
 from mailserver.mail.reply import Reply
 from mailserver.maillog import Sink
 from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
-from mailserver.net.control import ControlServer, queue_commands, suppression_commands
+from mailserver.net.control import ControlServer, queue_commands, relay_commands, suppression_commands
 from mailserver.net.dialer import TcpDialer
 from mailserver.net.journal import JournalFeed, journal_commands
 from mailserver.net.listener_text import check_listener
@@ -120,6 +120,7 @@ class Assembly:
         commands = {
             **queue_commands(self.runner, log),
             **suppression_commands(self.suppression),
+            **relay_commands(self.transmitter),
             **journal_commands(journal),
         }
         self.control = ControlServer(reactor, config.storage.state, commands)

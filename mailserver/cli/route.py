@@ -6,6 +6,7 @@ import click
 
 from mailserver.cli.context import CliContext
 from mailserver.cli.directory import load_accounts
+from mailserver.cli.route_memory import as_object, lines, remembered
 from mailserver.config import Config, SmarthostTls
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.fault import SyntaxFault
@@ -30,8 +31,9 @@ from mailserver.store.paths import maildir_path
 def route(context: CliContext, address: str, as_json: bool) -> None:
     """Where mail for ADDRESS goes, and why.
 
-    The same rules that answer a sending server decide here; nothing is sent and nobody is asked. Exit status 1 when
-    such mail is refused.
+    The same rules that answer a sending server decide here; nothing is sent and no DNS is asked. For mail that leaves,
+    what is remembered of its hosts stands below: their TLS, and whether IPv4 comes first now. Exit status 1 when such
+    mail is refused.
     """
     mailbox = parse_mailbox(address)
     if isinstance(mailbox, SyntaxFault):
@@ -45,6 +47,9 @@ def route(context: CliContext, address: str, as_json: bool) -> None:
             context.say(step)
         for line in _verdict(context.config, mailbox, found):
             context.say(line)
+        for one in _outside(mailbox, found):
+            for line in lines(remembered(context.config, one)):
+                context.say(printable(line))
     if not isinstance(found, Here | Elsewhere):
         raise click.exceptions.Exit(1)
 
@@ -70,6 +75,13 @@ def _verdict(config: Config, mailbox: Mailbox, found: Route) -> list[str]:
             return ["refused: the alias leads only back to itself"]
         case _:
             assert_never(found)
+
+
+def _outside(mailbox: Mailbox, found: Route) -> tuple[Mailbox, ...]:
+    """Who of those that it leads to is elsewhere."""
+    if isinstance(found, Elsewhere):
+        return (mailbox,)
+    return found.outside if isinstance(found, Here) else ()
 
 
 def next_hop(config: Config, mailbox: Mailbox) -> str:
@@ -119,13 +131,15 @@ def _as_object(config: Config, mailbox: Mailbox, found: Route) -> dict[str, obje
         CyclicAlias: "cyclic-alias",
     }
     here = found if isinstance(found, Here) else Here((), (), ())
-    outside = (mailbox,) if isinstance(found, Elsewhere) else here.outside
     return {
         "address": str(mailbox),
         "verdict": verdicts[type(found)],
         "mailboxes": [
             {"address": str(one), "maildir": str(maildir_path(config.storage.maildirs, one))} for one in here.mailboxes
         ],
-        "outside": [{"address": str(one), "next_hop": next_hop(config, one)} for one in outside],
+        "outside": [
+            {"address": str(one), "next_hop": next_hop(config, one), **as_object(remembered(config, one))}
+            for one in _outside(mailbox, found)
+        ],
         "steps": list(found.steps),
     }

@@ -20,6 +20,7 @@ from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Ordered, Sink, nowhere
 from mailserver.ports import Overloaded, StorageTrouble
+from mailserver.relay.attempt import MxTransmitter
 from mailserver.relay.orders import Done
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.suppression import Suppressor
@@ -117,6 +118,17 @@ def suppression_commands(suppressor: Suppressor) -> dict[str, Command]:
             return Response(error=f"the suppression list could not be changed: {trouble}")
 
     return {"suppression-add": add, "suppression-remove": remove}
+
+
+def relay_commands(transmitter: MxTransmitter) -> dict[str, Command]:
+    """What is remembered of the ways out."""
+
+    async def families(request: Request) -> Response:
+        del request
+        first = transmitter.ipv4_first()
+        return Response(about={} if first is None else {"reason": first[0], "ipv4_first_for_s": first[1]})
+
+    return {"relay-families": families}
 
 
 class ControlProtocol(Protocol):

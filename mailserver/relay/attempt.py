@@ -120,6 +120,12 @@ class MxTransmitter:
         self._history = history
         self.idle = IdleConversations(clock, keep_s=outward.limits.keep_s, max_idle=outward.limits.max_idle)
 
+    def ipv4_first(self) -> tuple[str, float] | None:
+        """Why IPv6 comes behind IPv4 now (`auto`), and for how many seconds more; None when it does not."""
+        now = self.clock.monotonic()
+        families = self._families
+        return (families.reason, families.ipv4_first_until - now) if families.prefers_ipv4(now) else None
+
     async def send(
         self,
         route: Route,

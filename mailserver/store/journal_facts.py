@@ -9,6 +9,7 @@ each with a letter for its kind, folded so that a search need not know how someb
     f:1750000000.M1P2Q3.h    a file in a Maildir, by the unique part of its name; one in the drop folder, by its name
     q:25X8TJJVS6600          another message, by its queue id: what a report is about
     d:example.net            a destination of the queue: when it was down and came back
+    w:example.net            the same: the hosts that were to be tried for it
 
 Never kept: passwords (no event has one), content beyond Subject and Message-ID, and a wrong login that is no address,
 because people type their password into the wrong field. Every text is bounded, so that a peer cannot fill the history.
@@ -30,6 +31,7 @@ from mailserver.maillog import (
     DestinationDown,
     Disconnected,
     LoginRefused,
+    LookedUp,
     MailEvent,
     Refused,
     SetAside,
@@ -165,6 +167,11 @@ def destination_key(text: str) -> str:
     return "d:" + text.casefold()
 
 
+def way_key(text: str) -> str:
+    """The mention of the hosts that lead to a destination."""
+    return "w:" + text.casefold()
+
+
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -189,6 +196,7 @@ _KEYS: dict[str, KeyOf] = {
 _MORE_KEYS: dict[type[MailEvent], dict[str, KeyOf]] = {
     DestinationDown: {"destination": destination_key},
     DestinationBack: {"destination": destination_key},
+    LookedUp: {"destination": way_key},
     SetAside: {"path": lambda path: file_key(path.rpartition("/")[2])},
 }
 

@@ -194,7 +194,14 @@ def test_route_as_json(people):
         "address": "sales@example.org",
         "verdict": "here",
         "mailboxes": [{"address": "alice@example.org", "maildir": f"{people.folder}/mail/example.org/alice"}],
-        "outside": [{"address": "x@far.example", "next_hop": "the mail servers that DNS names for far.example (MX)"}],
+        "outside": [
+            {
+                "address": "x@far.example",
+                "next_hop": "the mail servers that DNS names for far.example (MX)",
+                "ipv4_first": None,
+                "hosts": [],
+            }
+        ],
         "steps": [
             "sales@example.org is taken by the alias sales@example.org, "
             "which leads to alice@example.org, x@far.example",

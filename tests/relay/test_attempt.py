@@ -529,7 +529,9 @@ def test_ipv6_that_leads_nowhere_is_noticed_and_told_once(world):
     assert here.dialed[6:] == ["198.51.100.4"]
     (told,) = [event for event in here.events if isinstance(event, Ipv4First)]
     assert told.for_s == 4 * 3600 and "3 hosts" in told.reason
+    assert here.transmitter.ipv4_first() == (told.reason, told.for_s)
     here.clock.advance(4 * 3600 + 1)
+    assert here.transmitter.ipv4_first() is None
     here.send()
     assert here.dialed[7:] == ["2001:db8::4", "198.51.100.4"]
 
