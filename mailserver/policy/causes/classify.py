@@ -11,7 +11,7 @@ from mailserver.policy.causes.evidence import Diagnosis, Evidence, Signal, Weigh
 from mailserver.policy.causes.meaning import MEANINGS, REMEDIES_BY_WHO, Heals
 from mailserver.policy.causes.names import Cause, Fact, FactKind, Who
 from mailserver.policy.causes.rules_message import CONTENT_RULES, RECIPIENT_RULES, SHAPE_RULES
-from mailserver.policy.causes.rules_moment import MOMENT_RULES, WAY_RULES
+from mailserver.policy.causes.rules_moment import MOMENT_RULES, PATIENCE_RULES, WAY_RULES
 from mailserver.policy.causes.rules_sender import ADDRESS_RULES, CONNECTING_RULES, PROOF_RULES
 from mailserver.policy.causes.unwrap import Unwrapped, unwrap
 from mailserver.policy.causes.wording import read
@@ -54,6 +54,8 @@ def classify(evidence: Evidence) -> Diagnosis:
     reply = unwrap(text, status)
     case = _Case(reply, prepare(reply.words), evidence.stage or reply.stage, facts.kinds(evidence.facts))
     found = [*tags.signals(case.words), *read(case.words, _RULES), *codes.signals(reply)]
+    if reply.basic.startswith("4"):
+        found += read(case.words, PATIENCE_RULES)
     found += facts.signals(evidence.facts, tuple(found))
     if case.stage not in _STAGES_WITH_RECIPIENT:
         found = [signal for signal in found if signal.weight is not Weight.FRAME]

@@ -29,6 +29,18 @@ MOMENT_RULES: tuple[Rule, ...] = (
     ),
 )
 
+# Only for 4yz, and under everything that says more, an enhanced code too: whoever only asks for patience tells of no
+# fault, and in a 5yz the same words mean "mend it, then send it again".
+PATIENCE_RULES: tuple[Rule, ...] = (
+    Rule(
+        Cause.SERVICE_UNAVAILABLE_421,
+        "it asks to come back later, and nothing else is recognized",
+        ("come back",),
+        precision=0,
+        weight=Weight.GENERIC_CODE,
+    ),
+)
+
 WAY_RULES: tuple[Rule, ...] = (
     Rule(Cause.NULL_MX, "the domain says that it takes no mail", ("no mail here",), precision=5),
     Rule(

@@ -256,7 +256,8 @@ _STEMS: dict[str, tuple[str, ...]] = {
         "seen before",
     ),
     "busy": (
-        "(?:server|system|network|host).{0,12}busy|too much load|load too high|overload",
+        # `mailbox busy` is of RFC 5321's frame sentence for 450, and about one mailbox.
+        r"(?<!mailbox )\bbusy\b|too much load|load (?:is )?too high|high load|overload|not accepting network messages",
         "service (?:is )?(?:temporarily |currently )*(?:not available|unavailable|refused)",
         "(?:server|service) temporarily unavailable|currently unavailable|not available|service refuse",
         "shutting down|closing (?:transmission )?channel|sigterm",
@@ -269,10 +270,15 @@ _STEMS: dict[str, tuple[str, ...]] = {
         "local (?:error|problem)|insufficient (?:system|disk|resources|space)",
         "resources? (?:are )?temporarily unavailable|temporarily rejected message|spool file|no space left",
         "transport error",
-        "error (?:in|while) (?:processing|writing|reading)|temporarily unavailable|try again later",
+        "error (?:in|while) (?:processing|writing|reading)|temporarily unavailable",
         "configuration error|trouble in|lost connection|resource temporarily",
-        "interner fehler|vorubergehend|erreur (?:interne|temporaire)|essayer plus tard|error interno|temporal",
+        "interner fehler|vorubergehend|erreur (?:interne|temporaire)|error interno|temporal",
         "errore interno|temporane|erro interno|blad serwera|временн|内部错误|系统繁忙|一時的",
+    ),
+    "come back": (
+        "(?:try|retry|send|come back|call).{0,24}(?:again|later|another time|in a (?:while|moment))|retry",
+        "spater|plus tard|mas tarde|piu tardi|mais tarde|pozniej|later opnieuw",
+        "позже|позднее|稍后|稍後|後で|後ほど|나중에",
     ),
     "sync": (
         "synchroni[sz]ation|bad sequence|out of sequence|pipelining|before greeting",

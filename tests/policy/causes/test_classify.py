@@ -14,7 +14,7 @@ from mailserver.policy.causes.facts import parse_fact
 from mailserver.policy.causes.meaning import MEANINGS
 from mailserver.policy.causes.names import Cause, Fact, FactKind, Who
 from mailserver.policy.causes.rules_message import CONTENT_RULES, RECIPIENT_RULES, SHAPE_RULES
-from mailserver.policy.causes.rules_moment import MOMENT_RULES, WAY_RULES
+from mailserver.policy.causes.rules_moment import MOMENT_RULES, PATIENCE_RULES, WAY_RULES
 from mailserver.policy.causes.rules_sender import ADDRESS_RULES, CONNECTING_RULES, PROOF_RULES
 from mailserver.policy.causes.vocabulary import groups, stems
 
@@ -26,6 +26,7 @@ RULES = (
     *PROOF_RULES,
     *CONNECTING_RULES,
     *MOMENT_RULES,
+    *PATIENCE_RULES,
     *WAY_RULES,
 )
 
