@@ -11,7 +11,7 @@ what is said of the same server in the same words is shown once. Every recipient
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import formatdate
 
@@ -98,7 +98,7 @@ def _readable(value: bytes) -> str:
     raw = " ".join(value[: 4 * _MAX_SUBJECT_CHARS].decode("utf-8", "replace").split())
     try:
         text = str(make_header(decode_header(raw)))
-    except (HeaderParseError, LookupError, ValueError):
+    except (MessageError, LookupError, ValueError):
         text = raw
     text = " ".join(text.split()) or raw
     text = printable(text.encode("utf-8", "replace").decode("utf-8"))

@@ -19,7 +19,7 @@ import ipaddress
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header
 from math import isfinite
 
@@ -234,7 +234,7 @@ def decoded(value: bytes) -> str:
         return text
     try:
         return "".join(_letters(part, charset) for part, charset in decode_header(text)) or text
-    except (HeaderParseError, LookupError, ValueError):
+    except (MessageError, LookupError, ValueError):
         return text
 
 

@@ -21,6 +21,8 @@ from mailserver.store.journal_facts import LOST
 from mailserver.store.journal_format import JournalDamaged, JournalUnavailable, check_version, named
 
 _BUSY_S = 5.0
+# Seconds to the year 9999, and more octets than any message has.
+_MOST = 253_370_764_800
 _COLUMNS = "number, time, queue_id, word, fields"
 # What the owner of a mailbox does with it; found through the messages, and not by the owner's address.
 _BY_FILE = ("fetched", "erased")
@@ -49,9 +51,9 @@ class Entry:
         return (value,) if isinstance(value, str) and value else ()
 
     def figure(self, name: str) -> float | None:
-        """A field that is a number."""
+        """A field that is a number; None for one that is beyond all that is counted here, infinite or none."""
         value = self.fields.get(name)
-        return value if isinstance(value, int | float) else None
+        return value if isinstance(value, int | float) and abs(value) <= _MOST else None
 
     def is_true(self, name: str) -> bool:
         """A field that is a yes or no; no when it is not there."""
@@ -156,7 +158,8 @@ class JournalReader:
     def _entries(self, query: str, *values: str | float) -> Iterator[Entry]:
         try:
             for number, time, queue_id, word, fields in self._connection.execute(query, values):
-                yield Entry(number, float(time), queue_id if is_queue_id(queue_id) else "", word, _object(fields))
+                word = word if isinstance(word, str) else ""
+                yield Entry(number, _moment(time), queue_id if is_queue_id(queue_id) else "", word, _object(fields))
         except sqlite3.Error as error:
             raise named(error) from error
 
@@ -165,10 +168,15 @@ def _text(octets: bytes) -> str:
     return octets.decode("utf-8", "replace")
 
 
+def _moment(value: object) -> float:
+    """A row's time; 0 for what is none: SQLite keeps text in a column of numbers."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= _MOST else 0.0
+
+
 def _object(text: str) -> Mapping[str, object]:
     """The fields; a row that says nothing readable is shown with its word alone."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

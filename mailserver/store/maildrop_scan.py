@@ -110,14 +110,14 @@ def _inode(path: str) -> int | None:
 def _ordered(new: list[str], cur: list[str]) -> list[str]:
     """Relative paths by delivery order. Text order where that is the same, which is six times as fast."""
     names = new + cur
-    key = None if _sort_as_text(names) else delivery_order
+    is_text_order = _sort_as_text(names)
     if not new or not cur:
-        names.sort(key=key)
+        names.sort(key=None if is_text_order else delivery_order)
         place = "new/" if new else "cur/"
         return [place + name for name in names]
     # The place rides behind the name, where it decides nothing unless two files have the same name.
     marked = [name + "/n" for name in new] + [name + "/c" for name in cur]
-    marked.sort(key=key)
+    marked.sort(key=None if is_text_order else lambda name: delivery_order(name[:-2]))
     return [("new/" if name.endswith("n") else "cur/") + name[:-2] for name in marked]
 
 

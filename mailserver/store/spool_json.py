@@ -1,10 +1,11 @@
 """Strict readers for the JSON in queue files: a value of the right kind, or `Damaged`. Pure."""
 
 import json
-import math
 
 # `json.loads` looks for encodings each time; at start this runs three times for each of 100,000 messages.
 _decode_json = json.JSONDecoder().decode
+# 9999-01-01, in seconds since the epoch.
+_LATEST = 253_370_764_800
 
 
 class Damaged(Exception):
@@ -66,7 +67,7 @@ def read_count(about: dict[str, object], key: str, default: int | None = None) -
 
 
 def read_time(about: dict[str, object], key: str, default: float | None = None) -> float:
-    """Seconds from 0 up, finite."""
+    """Seconds from 0 up, and before the year 9999: later ones cannot be written as a date."""
     value = about.get(key, default)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise Damaged(f"{key} is not a time")
@@ -74,6 +75,7 @@ def read_time(about: dict[str, object], key: str, default: float | None = None) 
         seconds = float(value)
     except OverflowError as fault:
         raise Damaged(f"{key} is not a time") from fault
-    if not math.isfinite(seconds) or seconds < 0:
+    # A comparison with what is no number is false.
+    if not 0 <= seconds < _LATEST:
         raise Damaged(f"{key} is not a time")
     return seconds

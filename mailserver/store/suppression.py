@@ -246,8 +246,8 @@ def _counted(item: dict[str, object]) -> Counted:
     found = item.get("refusals")
     for one in found if isinstance(found, list) else [None]:
         match one:
-            case [str() as queue_id, int() | float() as at]:
-                refusals.append((queue_id, float(at)))
+            case [str() as queue_id, at]:
+                refusals.append((queue_id, read_time({"time": at}, "time")))
             case _:
                 raise Damaged("a refusal is not one")
     return Counted(read_text(item, "address"), tuple(refusals))

@@ -110,7 +110,8 @@ def _text(octets: bytes) -> str | None:
 def mechanism_named(name: str) -> Mechanism | None:
     """The mechanism of this name in any case; None when it is not offered."""
     try:
-        return Mechanism(name.upper())
+        # Without the check for ASCII `pla\u0131n` would be PLAIN.
+        return Mechanism(name.upper()) if name.isascii() else None
     except ValueError:
         return None
 

@@ -1,0 +1,55 @@
+"""The targets, what each starts from, and how many inputs `make fuzz` and `make fuzz-short` give it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.fuzz import client, files, grammar, machines, seeds, texts
+
+
+@dataclass(frozen=True)
+class Target:
+    """`run` takes one input and raises for a finding. Counts are inputs; `max_octets` is their greatest length."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], Iterator[bytes]]
+    count: int
+    short_count: int
+    max_octets: int = 512
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+
+TARGETS = (
+    Target(machines.smtp_server, seeds.smtp_server, 1_500_000, 5_000, 1024),
+    Target(client.smtp_client, seeds.smtp_client, 1_000_000, 5_000, 512),
+    Target(machines.pop3_server, seeds.pop3_server, 1_500_000, 5_000, 1024),
+    Target(machines.smtp_replies, seeds.smtp_replies, 500_000, 5_000),
+    Target(client.smtp_extensions, seeds.smtp_extensions, 250_000, 2_000),
+    Target(machines.proxy_header, seeds.proxy_header, 250_000, 2_000, 256),
+    Target(grammar.address, seeds.address, 500_000, 5_000, 320),
+    Target(grammar.address_lists, seeds.address_lists, 500_000, 5_000),
+    Target(grammar.smtp_arguments, seeds.smtp_arguments, 1_000_000, 5_000, 400),
+    Target(grammar.sasl, seeds.sasl, 250_000, 2_000, 256),
+    Target(texts.headers, seeds.headers, 500_000, 3_000, 1024),
+    Target(texts.content_out, seeds.content_out, 500_000, 3_000),
+    Target(texts.content_check, seeds.content_check, 500_000, 3_000),
+    Target(texts.bounces, seeds.bounces, 200_000, 500, 2048),
+    Target(texts.reports, seeds.reports, 100_000, 300, 1024),
+    Target(files.queue_file, seeds.queue_file, 300_000, 3_000, 512),
+    Target(files.queue_state, seeds.queue_state, 300_000, 3_000, 768),
+    Target(files.drop_file, seeds.drop_file, 200_000, 3_000, 512),
+    Target(files.lists, seeds.lists, 200_000, 3_000),
+    Target(files.control, seeds.control, 150_000, 2_000),
+    Target(files.journal, seeds.journal, 100_000, 1_000),
+    Target(files.config, seeds.config, 100_000, 300, 4096),
+    Target(files.accounts, seeds.accounts, 200_000, 1_000, 768),
+    Target(files.maildir_names, seeds.maildir_names, 300_000, 3_000),
+    Target(files.maildrop_index, seeds.maildrop_index, 100_000, 2_000),
+)
+
+
+def target_named(name: str) -> Target:
+    """KeyError for none."""
+    return {target.name: target for target in TARGETS}[name]
