@@ -38,11 +38,11 @@ class Destinations:
             case Elsewhere():
                 return self._outside(mailbox, attempts)
             case UnknownMailbox():
-                return NoDestination("the mailbox does not exist any more", "5.1.1")
+                return NoDestination("there is no such mailbox", "5.1.1")
             case DisabledMailbox():
                 return NoDestination("the mailbox is disabled", "5.2.1")
             case DanglingAlias():
-                return NoDestination("the alias reaches nobody any more", "5.1.1")
+                return NoDestination("the alias reaches nobody", "5.1.1")
             case CyclicAlias():
                 return NoDestination("the alias leads only back to itself", "5.4.6")
             case _:

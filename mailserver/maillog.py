@@ -256,6 +256,8 @@ class BouncedEvent(MailEvent):
     enhanced: str
     reason: str
     reply: str
+    # How far the last attempt came, as in `Tried`.
+    stage: str = field(default="", metadata=_HISTORY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ def bounce(context: CliContext, ids: Sequence[str], choice: Choice, reason: str)
         for number, address in zip(numbers, _addresses(message, numbers), strict=True):
             one = progress[number]
             reply = "" if one.reply is None else str(one.reply)
-            events.append(BouncedEvent(message.queue_id, address, one.host, one.enhanced, one.reason, reply))
+            stage = "" if one.stage is None else one.stage.value
+            events.append(BouncedEvent(message.queue_id, address, one.host, one.enhanced, one.reason, reply, stage))
         return with_report(message.envelope, progress, numbers, new_report_id()), events
 
     return _order(context, "queue-bounce", ids, choice, reason, change)

@@ -6,14 +6,16 @@ over is taken from the journal.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mailserver.cli.queue_text import moment
 from mailserver.cli.why_life import Life
+from mailserver.cli.why_means import of_given_up, of_waiting
 from mailserver.config import Config
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.ids import QueueId
+from mailserver.relay.diagnosis import Explanation
 from mailserver.store.files import Files
 from mailserver.store.journal_read import Entry
 from mailserver.store.maildir_names import parse_name, unique_of
@@ -25,12 +27,16 @@ from mailserver.store.spool_state import RecipientProgress, RecipientState
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One recipient. `state` is one word for programs, `text` says it to people, `next` what happens or can be done."""
+    """One recipient. `state` is one word for programs, `text` says it to people, `next` what happens or can be done.
+
+    `why` is what the last failure means, as a bounce would say it.
+    """
 
     recipient: str
     state: str
     text: str
     next: str = ""
+    why: Explanation | None = None
 
 
 def queued_message(config: Config, queue_id: str) -> StoredMessage | None:
@@ -44,15 +50,16 @@ def standings(config: Config, life: Life, queued: StoredMessage | None, now: flo
     """One for each recipient that is known, in the order in which they came up."""
     found: dict[str, Standing] = {}
     if queued is not None:
-        for recipient, one in zip(queued.envelope.recipients, queued.progress, strict=True):
+        for number, recipient in enumerate(queued.envelope.recipients):
             address = str(recipient.mailbox)
-            found[address] = _queued(config, queued, address, one, now)
+            standing = _queued(config, queued, address, queued.progress[number], now)
+            found[address] = replace(standing, why=of_waiting(config, queued, number))
     for entry in life.own("filed"):
         found[entry.text("mailbox")] = _filed(config, life, entry)
     for entry in life.own("delivered"):
         found[entry.text("recipient")] = _handed_over(entry)
     for entry in life.own("bounced"):
-        found[entry.text("recipient")] = _given_up(life, entry)
+        found[entry.text("recipient")] = replace(_given_up(life, entry), why=of_given_up(config, life, entry))
     removed = next(life.own("removed"), None)
     for entry in life.own("queued"):
         for address in entry.texts("recipients"):

@@ -18,8 +18,12 @@ def page(life: Life, standing: list[Standing], queued: StoredMessage | None) -> 
         yield f"  {moment(entry.time)}  {sentence(entry, life.queue_id)}"
     for one in standing:
         yield f"  now: {one.recipient}: {one.text}"
+        if one.why is not None:
+            yield f"       that means: {one.why.means} ({one.why.cause.value})"
         if one.next:
             yield f"       {one.next}"
+        if one.why is not None and one.state in ("bounced", "expired"):
+            yield f"       to do: {one.why.remedy} Who can do it: {one.why.who}"
 
 
 def _title(life: Life, queued: StoredMessage | None) -> str:
@@ -320,7 +324,15 @@ def as_object(life: Life, standing: list[Standing]) -> dict[str, object]:
         "size": None if accepted is None else accepted.figure("size_octets"),
     }
     about["now"] = [
-        {"recipient": one.recipient, "state": one.state, "text": one.text, "next": one.next} for one in standing
+        {
+            "recipient": one.recipient,
+            "state": one.state,
+            "text": one.text,
+            "next": one.next,
+            "class": "" if one.why is None else one.why.cause.value,
+            "means": "" if one.why is None else one.why.means,
+        }
+        for one in standing
     ]
     about["events"] = [event_object(entry, life.queue_id) for entry in life.entries]
     return about

@@ -129,7 +129,7 @@ class LocalMailboxes:
 
 @dataclass(frozen=True, slots=True)
 class NoDestination:
-    """The queue cannot deliver there and never will: the account was removed meanwhile. `enhanced` for the DSN."""
+    """The queue cannot deliver there and never will: no such account, or none any more. `enhanced` for the DSN."""
 
     reason: str
     enhanced: str

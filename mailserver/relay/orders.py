@@ -180,7 +180,8 @@ class Orders:
 
     def _tell_given_up(self, message: StoredMessage, number: int, one: RecipientProgress) -> None:
         address, reply = _addresses(message, [number])[0], "" if one.reply is None else str(one.reply)
-        self._doors.sink(BouncedEvent(message.queue_id, address, one.host, one.enhanced, one.reason, reply))
+        stage = "" if one.stage is None else one.stage.value
+        self._doors.sink(BouncedEvent(message.queue_id, address, one.host, one.enhanced, one.reason, reply, stage))
 
     def _replan(self, opened: Opened, message: StoredMessage) -> None:
         attempts = {number: one.attempts for number, one in enumerate(opened.progress) if one.may_be_tried}

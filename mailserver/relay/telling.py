@@ -38,7 +38,8 @@ def tell_outcomes(
             )
         else:
             reason = f"expired: {one.reason}" if one.state is RecipientState.EXPIRED else one.reason
-            sink(BouncedEvent(message.queue_id, recipient, one.host, one.enhanced, reason, reply))
+            stage = "" if one.stage is None else one.stage.value
+            sink(BouncedEvent(message.queue_id, recipient, one.host, one.enhanced, reason, reply, stage))
 
 
 def tell_unreadable(sink: Sink, item: Unreadable) -> None:
