@@ -81,20 +81,21 @@ def test_what_waits_what_was_sent_and_what_came_back(tmp_path):
         submit(near, CAROL)
         near.wait_for_log("deferred recipient=carol@far.test")
         [message] = asked(near, CAROL)["messages"]
-        assert words(message) == ["accepted", "queued", "looked-up", "tried", "deferred"]
+        assert words(message) == ["accepted", "queued", "looked-up", "tried", "destination-down", "deferred"]
         [now] = message["now"]
         assert (now["recipient"], now["state"]) == (CAROL, "waiting")
         assert now["next"].startswith("it is tried again at ")
+        assert now["class"] == "connection_refused"
         queue_id = message["queue_id"]
         with far:
             near.cli("queue", "retry", queue_id)
             far.wait_for_messages(CAROL, 1)
             wait_until(lambda: near.cli("queue", "list", "--json").strip() == "[]", "an empty queue")
             [message] = asked(near, queue_id)["messages"]
-            assert words(message)[5:] == ["ordered", "looked-up", "talked", "delivered", "removed"]
+            assert words(message)[6:] == ["ordered", "looked-up", "talked", "destination-back", "delivered", "removed"]
             [now] = message["now"]
             assert now["state"] == "delivered" and 'it said "250' in now["text"]
-            assert message["events"][7]["facts"]["tls"].startswith("TLSv1")
+            assert message["events"][8]["facts"]["tls"].startswith("TLSv1")
 
             submit(near, "nobody@far.test")
             near.wait_for_messages(ALICE, 1)
