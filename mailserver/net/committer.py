@@ -46,8 +46,9 @@ _ROOM_FIGURE_AGE_S = 1.0
 # Below this many free inodes a file system counts as full, whatever its free blocks.
 _MIN_FREE_INODES = 1000
 
-# Told of every spool file the moment it is durable: queue id, envelope, time of arrival.
-OnSpooled = Callable[[QueueId, Envelope, float, str], None]
+# Told of every spool file the moment it is durable: queue id, envelope, time of arrival, source, and the content where
+# it is at hand.
+OnSpooled = Callable[[QueueId, Envelope, float, str, StoredContent | None], None]
 
 _log = Logger()
 
@@ -95,6 +96,8 @@ class GroupCommitter:
         self._thread: threading.Thread | None = None
         self._stopped: Deferred[None] = Deferred()
         self._room: tuple[float, int] = (float("-inf"), 0)
+        # What was taken since that figure: a disk can fill within its second.
+        self._taken_since = 0
 
     # --- in the reactor thread ----------------------------------------------------------------------------------------
 
@@ -126,8 +129,8 @@ class GroupCommitter:
         now = self._clock.monotonic()
         if now - measured_at > _ROOM_FIGURE_AGE_S:
             free = min(_free_octets(root) for root in self._roots)
-            self._room = (now, free)
-        return free - size_octets >= self._min_free
+            self._room, self._taken_since = (now, free), 0
+        return free - self._taken_since - size_octets >= self._min_free
 
     def _enqueue(self, acceptance: Acceptance, content: Content) -> "Deferred[Filed]":
         waiting = _Waiting(acceptance, content)
@@ -136,6 +139,8 @@ class GroupCommitter:
                 raise Overloaded("too many messages wait for the disk")
             self._line.append(waiting)
             self._line_octets += waiting.octets
+            # A copy for each mailbox; what goes on to the queue is one more.
+            self._taken_since += waiting.octets * (len(acceptance.local) + 1)
             self._awake.notify()
         return waiting.answer
 
@@ -155,9 +160,9 @@ class GroupCommitter:
         recipients = spool_recipients(acceptance, result)
         if recipients:
             envelope = acceptance.envelope.with_recipients(recipients)
-            self._on_spooled(acceptance.queue_id, envelope, acceptance.received_at, acceptance.source)
+            self._on_spooled(acceptance.queue_id, envelope, acceptance.received_at, acceptance.source, result.stored)
         for report in (*acceptance.reports, *([result.report] if result.report is not None else [])):
-            self._on_spooled(report.queue_id, report.envelope, acceptance.received_at, OUR_OWN)
+            self._on_spooled(report.queue_id, report.envelope, acceptance.received_at, OUR_OWN, None)
 
     # --- in the worker thread -----------------------------------------------------------------------------------------
 

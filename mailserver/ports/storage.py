@@ -85,13 +85,14 @@ class Filed:
     """What a commit did. `spooled` lists the local copies that could not be filed now and wait in the queue instead.
 
     `report` is the success report that went to the spool as well. `files` are the unique parts of the file names of
-    `filed`, in its order.
+    `filed`, in its order. `stored` is where the queue has the content, if it was in memory and some of it went there.
     """
 
     filed: tuple[LocalCopy, ...]
     spooled: tuple[tuple[LocalCopy, str], ...] = ()
     report: Report | None = None
     files: tuple[str, ...] = field(default=(), compare=False)
+    stored: "StoredContent | None" = field(default=None, compare=False)
 
 
 class ContentWriter(Protocol):
@@ -139,11 +140,15 @@ class MailboxWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """Content inside a file: `length` octets from `offset`, CRLF line ends (the content part of a spool file)."""
+    """Content inside a file: `length` octets from `offset`, CRLF line ends (the content part of a spool file).
+
+    `octets` is the same in memory, where it has only just been written and is small.
+    """
 
     path: Path
     offset: int
     length: int
+    octets: bytes | None = field(default=None, compare=False, repr=False)
 
 
 class Spooler(Protocol):

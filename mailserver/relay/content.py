@@ -19,7 +19,7 @@ class FileContent:
     def __init__(self, stored: StoredContent, blocking: Blocking) -> None:
         self._stored = stored
         self._blocking = blocking
-        self._first: bytes | None = None
+        self._first = stored.octets if stored.octets is None else stored.octets[:PIECE_OCTETS]
 
     @property
     def length(self) -> int:

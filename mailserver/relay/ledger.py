@@ -13,13 +13,17 @@ from twisted.python.failure import Failure
 
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Sink, Trouble
-from mailserver.ports import Blocking, Clock, Lane, Overloaded, Report, StorageFull, StorageTrouble
+from mailserver.ports import Blocking, Cancellable, Clock, Lane, Overloaded, Report, StorageFull, StorageTrouble
 from mailserver.store.spool import Spool
-from mailserver.store.spool_changes import AddReport, Change, Remove, WriteState, WriteTranscript
+from mailserver.store.spool_changes import AddReport, Change, Remove, SyncRemovals, WriteState, WriteTranscript
 from mailserver.store.spool_state import Progress
 
-# Removals alone wait this long for company: nobody waits for them, and each group costs one directory fsync.
+# Removals alone wait this long for company: nobody waits for them, and each group is a call into a thread.
 _GATHER_S = 0.02
+# So long after a removal that need not be durable at once its folder is synced: one fsync for all that came meanwhile.
+_SYNC_AFTER_S = 0.5
+# In the place of a message's id, for what concerns them all.
+_ALL = QueueId("")
 _RETRY_S = 10.0
 _GROUP = 256
 
@@ -47,6 +51,7 @@ class Ledger:
         self._is_running = False
         self._idle: list[Deferred[None]] = []
         self._is_told = False
+        self._sync_timer: Cancellable | None = None
 
     def write_state(self, queue_id: QueueId, progress: Progress) -> "Deferred[None]":
         """Fires when this state, or a later one of the message, is on disk. Never fails."""
@@ -61,6 +66,26 @@ class Ledger:
         """Fires when the message is gone for good. Never fails."""
         return self._put(queue_id, Remove(queue_id))
 
+    def remove_delivered(self, queue_id: QueueId) -> "Deferred[None]":
+        """Fires when the message is gone, and it is durable half a second later. Never fails.
+
+        For messages that owe nothing: a power cut within that time has the message sent once more.
+        """
+        return self._put(queue_id, Remove(queue_id, may_sync_later=True))
+
+    def _sync_soon(self) -> None:
+        """Something was removed; whoever waits for the end does not wait for others to come."""
+        if self._sync_timer is None:
+            self._sync_timer = self._clock.call_later(_SYNC_AFTER_S, self._sync)
+        if self._idle:
+            self._sync()
+
+    def _sync(self) -> None:
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
+            self._put(_ALL, SyncRemovals())
+
     def add_report(self, report: Report) -> "Deferred[None]":
         """Fires when the report is in the queue's folder, durable. Never fails."""
         return self._put(report.queue_id, AddReport(report, self._clock.now()))
@@ -70,7 +95,8 @@ class Ledger:
         self._put(queue_id, WriteTranscript(queue_id, destination, text, self._clock.now()))
 
     def idle(self) -> "Deferred[None]":
-        """Fires when nothing waits to be written."""
+        """Fires when nothing waits to be written or synced. What is removed later is not waited for."""
+        self._sync()
         done: Deferred[None] = Deferred()
         if self._is_running or self._waiting:
             self._idle.append(done)
@@ -109,6 +135,8 @@ class Ledger:
             for (queue_id, item), answer in zip(group.items(), answers, strict=True):
                 if answer is None:
                     done += item[1]
+                    if isinstance(item[0], Remove) and item[0].may_sync_later:
+                        self._sync_soon()
                 else:
                     self._take_back(queue_id, item)
                     trouble = answer

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QueueId
 from mailserver.mail.trace import OUR_OWN
-from mailserver.ports import Acceptance, Filed, LocalCopy, Report, StorageFull, StorageTrouble
+from mailserver.ports import Acceptance, Filed, LocalCopy, Report, StorageFull, StorageTrouble, StoredContent
 from mailserver.store.files import Files, storage_error
 from mailserver.store.large import LargeContent, Place
 from mailserver.store.maildir import Maildirs
@@ -63,6 +63,7 @@ class _Job:
     spool: list[_File] = field(default_factory=list)
     spooled: list[tuple[LocalCopy, str]] = field(default_factory=list)
     report: Report | None = None
+    stored: StoredContent | None = None
     error: StorageFull | StorageTrouble | None = None
 
     def files(self) -> Iterator[_File]:
@@ -171,16 +172,23 @@ class CommitWriter:
             )
             return
         envelope = acceptance.envelope.with_recipients(recipients)
-        job.spool.append(self._spool_file(acceptance.queue_id, envelope, acceptance, acceptance.received, content))
+        file, offset = self._spool_file(acceptance.queue_id, envelope, acceptance, acceptance.received, content)
+        job.spool.append(file)
+        if isinstance(content, bytes):
+            octets = acceptance.received + content
+            path = self._spool.message(acceptance.queue_id)
+            job.stored = StoredContent(path, offset, len(octets), octets)
 
     def _write_reports(self, job: _Job) -> None:
         job.report = _success_report(job)
         for report in (*job.acceptance.reports, *([job.report] if job.report is not None else [])):
-            job.spool.append(self._spool_file(report.queue_id, report.envelope, job.acceptance, b"", report.content))
+            file, _ = self._spool_file(report.queue_id, report.envelope, job.acceptance, b"", report.content)
+            job.spool.append(file)
 
     def _spool_file(
         self, queue_id: QueueId, envelope: Envelope, acceptance: Acceptance, received: bytes, content: Content
-    ) -> _File:
+    ) -> tuple[_File, int]:
+        """The file, and where in it the content begins (with `received`)."""
         # A report that goes with it is none of the client's making.
         source = acceptance.source if queue_id == acceptance.queue_id else OUR_OWN
         head = encode_head(queue_id, acceptance.received_at, envelope, source)
@@ -188,7 +196,7 @@ class CommitWriter:
         final = str(self._spool.message(queue_id))
         file = _File(temporary, final, os.path.dirname(final), self._files.create(temporary))
         self._fill(file, head + received, (content,) if isinstance(content, bytes) else content.with_crlf())
-        return file
+        return file, len(head)
 
     def _fill(self, file: _File, head: bytes, pieces: Iterable[bytes]) -> None:
         """Write head and content; what was begun and failed is removed."""
@@ -323,7 +331,11 @@ class CommitWriter:
             return job.error
         filed = [(file.copy, unique_of(file.final.rpartition("/")[2])) for file in job.local if file.copy is not None]
         return Filed(
-            tuple(copy for copy, _ in filed), tuple(job.spooled), job.report, files=tuple(name for _, name in filed)
+            tuple(copy for copy, _ in filed),
+            tuple(job.spooled),
+            job.report,
+            files=tuple(name for _, name in filed),
+            stored=job.stored,
         )
 
 

@@ -22,6 +22,8 @@ What a crash (or a power cut) can leave, who cleans it up, and the test that sho
 11. Delivered at the next hop, state not written: nobody can know, so it is sent again (at least once).
 12. A transcript, no message: the message was removed and its transcript not yet. `sweep_states` removes it. One that a
     power cut left empty or lost is written anew by the next attempt: it is for looking at and nothing depends on it.
+13. A message that was delivered at the first attempt and whose removal a power cut has undone: the folder is synced at
+   most half a second after such a removal. It is row 2 and is sent again (at least once). A kill undoes no removal.
 
 The steps of a change are in `spool_changes`.
 """
@@ -67,6 +69,13 @@ class StoredMessage:
     def is_done(self) -> bool:
         """Whether only its removal is left (row 6)."""
         return all(one.is_done for one in self.progress)
+
+
+def untried(
+    queue_id: QueueId, received_at: float, envelope: Envelope, source: str, content: StoredContent
+) -> StoredMessage:
+    """A message for which nothing has happened yet."""
+    return StoredMessage(queue_id, received_at, envelope, source, content, (_UNTRIED,) * len(envelope.recipients))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +199,8 @@ class Spool:
         head = decode_head(octets)
         if head.queue_id != queue_id:
             raise Damaged("the file holds another message than its name says")
-        return StoredMessage(
-            queue_id,
-            head.received_at,
-            head.envelope,
-            head.source,
-            StoredContent(path, head.length, max(0, size - head.length)),
-            (_UNTRIED,) * len(head.envelope.recipients),
-        )
+        content = StoredContent(path, head.length, max(0, size - head.length))
+        return untried(queue_id, head.received_at, head.envelope, head.source, content)
 
     def _with_state(self, message: StoredMessage) -> StoredMessage:
         try:

@@ -93,8 +93,12 @@ class SpoolPaths:
         """Where a transcript is written before it is renamed to `transcript`."""
         return Path(f"{self._tmp}{queue_id}.transcript")
 
+    def message_name(self, queue_id: QueueId) -> str:
+        """The message file as text, for who only opens or removes it."""
+        return self._messages + queue_id
+
     def state_name(self, queue_id: QueueId) -> str:
-        """The same as text, for who only opens it."""
+        """The state file as text."""
         return self._states + queue_id
 
 

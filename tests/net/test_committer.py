@@ -51,7 +51,7 @@ class Bench:
         self.writer = GatedWriter(files, Maildirs(files, root / "maildirs", "host"), paths)
         self.committer = GroupCommitter(
             self.writer,
-            lambda queue_id, envelope, received_at, source: self.spooled.append((queue_id, envelope)),
+            lambda queue_id, envelope, *about: self.spooled.append((queue_id, envelope)),
             self.blocking,
             ReactorClock(reactor),
             reactor.callFromThread,

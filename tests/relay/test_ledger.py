@@ -5,7 +5,7 @@ import pytest
 from mailserver.mail.ids import QueueId
 from mailserver.ports import Overloaded, StorageTrouble
 from mailserver.relay.ledger import Ledger
-from mailserver.store.spool_changes import Remove, WriteState
+from mailserver.store.spool_changes import Remove, SyncRemovals, WriteState
 from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.clock import FakeClock
 from tests.fakes.relay import AtOnce
@@ -124,3 +124,42 @@ def test_a_later_change_while_a_group_is_being_written_is_not_lost(desk):
     desk.advance()
     assert desk.disk.groups == [[WriteState(A, WAITS)], [WriteState(A, DONE), Remove(B)]]
     assert all(one.called for one in (first, second, third))
+
+
+# --- removals that are synced together later --------------------------------------------------------------------------
+
+LATER_A, LATER_B = Remove(A, may_sync_later=True), Remove(B, may_sync_later=True)
+
+
+def test_removals_after_delivery_share_one_sync_half_a_second_later(desk):
+    first = desk.ledger.remove_delivered(A)
+    desk.advance(0.1)
+    assert first.called
+    second = desk.ledger.remove_delivered(B)
+    desk.advance(0.1)
+    assert second.called
+    assert desk.disk.groups == [[LATER_A], [LATER_B]]
+    desk.advance(0.5)
+    assert desk.disk.groups[2:] == [[SyncRemovals()]]
+    desk.advance(5)
+    assert len(desk.disk.groups) == 3
+
+
+def test_a_removal_that_the_disk_refused_is_synced_after_it_succeeded(desk):
+    desk.disk.answers = [StorageTrouble("read-only file system")]
+    desk.ledger.remove_delivered(A)
+    desk.advance(5)
+    assert desk.disk.groups == [[LATER_A]]
+    desk.advance(6)
+    assert desk.disk.groups == [[LATER_A], [LATER_A], [SyncRemovals()]]
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.1])
+def test_the_end_does_not_wait_for_company(desk, wait):
+    desk.ledger.remove_delivered(A)
+    if wait:
+        desk.advance(wait)
+    idle = desk.ledger.idle()
+    desk.advance(0.1)
+    assert idle.called
+    assert desk.disk.groups == [[LATER_A], [SyncRemovals()]]

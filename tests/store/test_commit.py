@@ -411,3 +411,15 @@ def test_no_descriptor_is_left_open(tmp_path):
         given = acceptance("alice", "bob", number=number + 10)
         disk.writer.commit([(given, large(disk, given))])
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_queue_is_told_where_a_small_content_is_and_gets_it_from_memory(tmp_path):
+    disk = Disk(tmp_path)
+    (result,) = disk.writer.commit([(acceptance("alice", remote=("carol@far.example",)), CONTENT)])
+    stored = result.stored
+    assert stored.octets == RECEIVED + CONTENT
+    octets = stored.path.read_bytes()
+    assert octets[stored.offset : stored.offset + stored.length] == stored.octets
+    assert len(octets) == stored.offset + stored.length
+    (result,) = disk.writer.commit([(acceptance("alice", number=2), CONTENT)])
+    assert result.stored is None

@@ -10,7 +10,7 @@ from mailserver.mail.ids import QUEUE_ID_LENGTH, QueueId
 from mailserver.ports import Report, StorageFull, StorageTrouble
 from mailserver.store.files import Files
 from mailserver.store.spool import Spool, StoredMessage, Unreadable
-from mailserver.store.spool_changes import AddReport, Remove, WriteState
+from mailserver.store.spool_changes import AddReport, Remove, SyncRemovals, WriteState
 from mailserver.store.spool_format import SpoolPaths, encode_head
 from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.spool_state import RecipientProgress, RecipientState
@@ -233,3 +233,39 @@ def test_a_message_that_goes_while_it_is_listed_is_left_out(spool):
     names = spool.ids()
     spool.apply([Remove(qid(1))])
     assert [item.queue_id for item in spool.load(names) if isinstance(item, StoredMessage)] == [qid(2)]
+
+
+# --- removals that are synced together later --------------------------------------------------------------------------
+
+
+def test_a_removal_may_wait_for_its_sync_when_nothing_was_written_about_the_message(tmp_path):
+    files = FaultyFiles()
+    spool = Spool(SpoolPaths(tmp_path), files)
+    spool.prepare()
+    put(spool, 1, 2)
+    files.log.clear()
+    assert spool.apply([Remove(qid(1), may_sync_later=True), Remove(qid(2), may_sync_later=True)]) == [None] * 2
+    assert spool.ids() == []
+    assert files.log == []
+    assert spool.apply([SyncRemovals()]) == [None]
+    assert files.log == [("sync_folder", str(spool.paths.messages))]
+
+
+def test_a_message_with_a_state_never_waits_for_its_sync(tmp_path):
+    """Else a power cut could keep the removal of the state and lose that of the message: row 4 turned around."""
+    files = FaultyFiles()
+    spool = Spool(SpoolPaths(tmp_path), files)
+    spool.prepare()
+    put(spool, 1)
+    assert spool.apply([WriteState(qid(1), GONE)]) == [None]
+    files.log.clear()
+    assert spool.apply([Remove(qid(1), may_sync_later=True)]) == [None]
+    assert files.log == [("sync_folder", str(spool.paths.messages))]
+    assert not spool.paths.state(qid(1)).exists()
+
+
+def test_a_sync_of_removals_that_fails_says_so(tmp_path):
+    spool = Spool(SpoolPaths(tmp_path), FaultyFiles(("sync_folder", "messages")))
+    spool.prepare()
+    (answer,) = spool.apply([SyncRemovals()])
+    assert isinstance(answer, StorageTrouble)
