@@ -6,6 +6,7 @@
 # make bench          benchmarks
 # make hostile        strangers who mean it harm, at full scale, and how long a failed login takes
 # make soak           kill -9 under load, many times
+# make fuzz           ten million inputs for everything that reads what others wrote; fuzz-short is a minute of it
 # make clean          removes the virtual environment and caches, never mail or state
 #
 # Another Python: make run PYTHON=python3.12
@@ -14,8 +15,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 CONFIG ?= etc/mailserver.toml
 BIN    := $(VENV)/bin
+# An environment of its own: the fuzzer instruments what it imports.
+FUZZ_VENV ?= .cache/fuzz-venv
 
-.PHONY: run test check test-peers test-packaging bench soak hostile clean
+.PHONY: run test check test-peers test-packaging bench soak hostile fuzz fuzz-short clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -45,6 +48,12 @@ hostile: $(VENV)/.installed-test
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m tests.soak.kill_rounds --rounds 200
 
+fuzz: $(FUZZ_VENV)/.installed
+	$(FUZZ_VENV)/bin/python -m tests.fuzz.run
+
+fuzz-short: $(FUZZ_VENV)/.installed
+	$(FUZZ_VENV)/bin/python -m tests.fuzz.run --short
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .cache
 
@@ -60,6 +69,11 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(FUZZ_VENV)/.installed: tests/fuzz/requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/pip install --quiet --disable-pip-version-check -e . -r tests/fuzz/requirements.txt
 	@touch $@
 
 # The larger installations hold the smaller ones.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.fuzz import client, files, grammar, machines, seeds, texts
+from tests.fuzz.planted import planted
 
 
 @dataclass(frozen=True)
@@ -22,34 +23,37 @@ class Target:
 
 
 TARGETS = (
-    Target(machines.smtp_server, seeds.smtp_server, 1_500_000, 5_000, 1024),
-    Target(client.smtp_client, seeds.smtp_client, 1_000_000, 5_000, 512),
-    Target(machines.pop3_server, seeds.pop3_server, 1_500_000, 5_000, 1024),
-    Target(machines.smtp_replies, seeds.smtp_replies, 500_000, 5_000),
-    Target(client.smtp_extensions, seeds.smtp_extensions, 250_000, 2_000),
-    Target(machines.proxy_header, seeds.proxy_header, 250_000, 2_000, 256),
-    Target(grammar.address, seeds.address, 500_000, 5_000, 320),
+    Target(machines.smtp_server, seeds.smtp_server, 1_000_000, 10_000, 768),
+    Target(client.smtp_client, seeds.smtp_client, 1_200_000, 10_000),
+    Target(machines.pop3_server, seeds.pop3_server, 1_200_000, 10_000, 768),
+    Target(machines.smtp_replies, seeds.smtp_replies, 700_000, 10_000),
+    Target(client.smtp_extensions, seeds.smtp_extensions, 250_000, 4_000),
+    Target(machines.proxy_header, seeds.proxy_header, 300_000, 5_000, 256),
+    Target(grammar.address, seeds.address, 800_000, 20_000, 320),
     Target(grammar.address_lists, seeds.address_lists, 500_000, 5_000),
-    Target(grammar.smtp_arguments, seeds.smtp_arguments, 1_000_000, 5_000, 400),
-    Target(grammar.sasl, seeds.sasl, 250_000, 2_000, 256),
-    Target(texts.headers, seeds.headers, 500_000, 3_000, 1024),
-    Target(texts.content_out, seeds.content_out, 500_000, 3_000),
-    Target(texts.content_check, seeds.content_check, 500_000, 3_000),
-    Target(texts.bounces, seeds.bounces, 200_000, 500, 2048),
-    Target(texts.reports, seeds.reports, 100_000, 300, 1024),
-    Target(files.queue_file, seeds.queue_file, 300_000, 3_000, 512),
-    Target(files.queue_state, seeds.queue_state, 300_000, 3_000, 768),
-    Target(files.drop_file, seeds.drop_file, 200_000, 3_000, 512),
-    Target(files.lists, seeds.lists, 200_000, 3_000),
-    Target(files.control, seeds.control, 150_000, 2_000),
-    Target(files.journal, seeds.journal, 100_000, 1_000),
-    Target(files.config, seeds.config, 100_000, 300, 4096),
-    Target(files.accounts, seeds.accounts, 200_000, 1_000, 768),
-    Target(files.maildir_names, seeds.maildir_names, 300_000, 3_000),
-    Target(files.maildrop_index, seeds.maildrop_index, 100_000, 2_000),
+    Target(grammar.smtp_arguments, seeds.smtp_arguments, 1_200_000, 20_000, 400),
+    Target(grammar.sasl, seeds.sasl, 400_000, 5_000, 256),
+    Target(texts.headers, seeds.headers, 500_000, 6_000, 1_024),
+    Target(texts.content_out, seeds.content_out, 500_000, 6_000),
+    Target(texts.content_check, seeds.content_check, 500_000, 6_000),
+    Target(texts.bounces, seeds.bounces, 200_000, 1_000, 2_048),
+    Target(texts.reports, seeds.reports, 100_000, 600, 1_024),
+    Target(files.queue_file, seeds.queue_file, 500_000, 10_000),
+    Target(files.queue_state, seeds.queue_state, 500_000, 10_000, 768),
+    Target(files.drop_file, seeds.drop_file, 300_000, 10_000),
+    Target(files.lists, seeds.lists, 300_000, 10_000),
+    Target(files.control, seeds.control, 200_000, 5_000),
+    Target(files.journal, seeds.journal, 100_000, 2_000),
+    Target(files.config, seeds.config, 100_000, 600, 4_096),
+    Target(files.accounts, seeds.accounts, 200_000, 2_000, 768),
+    Target(files.maildir_names, seeds.maildir_names, 300_000, 6_000),
+    Target(files.maildrop_index, seeds.maildrop_index, 100_000, 4_000),
 )
+
+# Not one of them: it must be found.
+PLANTED = Target(planted, lambda: iter([b"octets"]), 200_000, 200_000, 8)
 
 
 def target_named(name: str) -> Target:
     """KeyError for none."""
-    return {target.name: target for target in TARGETS}[name]
+    return {target.name: target for target in (*TARGETS, PLANTED)}[name]
