@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints medians and ratios; see README.md.
 
-usage: python -m bench.run [--rounds N] [--only deliver|large|relay|queue|pop3|idle ...] [--without-peers] [--json FILE]
+usage: python -m bench.run [--rounds N] [--only PART ...] [--without-peers] [--json FILE]; parts as in README.md.
 """
 
 import argparse
@@ -13,13 +13,15 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench import deliver, idle, pop3, relay, servers
+from bench import deliver, growth, idle, pop3, relay, servers
 from bench.measure import own_folder
 from tests.peers.running import open_folder
 
-KINDS = ("deliver", "large", "relay", "pop3", "foreign", "idle")
+KINDS = ("deliver", "large", "relay", "pop3", "foreign", "idle", "start", "growth")
 MAILBOX_SIZE, RETRIEVED = 10_000, 1_000
 IDLE_CONNECTIONS = 1_000
+FILED, QUEUED = 100_000, 10_000
+PLOTS = Path(__file__).parents[1] / "docs" / "growth"
 
 Row = tuple[str, str, float, float | None, bool]  # what, unit, ours, theirs, whether more is better
 
@@ -124,14 +126,39 @@ def measure_idle(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str,
     return measured, [(title, unit, ours[key], theirs.get(key), more) for title, key, unit, more in columns]
 
 
+def measure_start(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, float], list[Row]]:
+    """From the command to the first banner. No peer: what a server of several programs calls its start differs."""
+    del with_peers
+    folder.mkdir(mode=0o711)
+    empty_ms = growth.start_with(own_folder(folder, "empty"), 2 * rounds + 1, filed=0, queued=0)
+    full_ms = growth.start_with(own_folder(folder, "full"), 2 * rounds + 1, filed=FILED, queued=QUEUED)
+    rows: list[Row] = [
+        ("start, empty", "ms", empty_ms, None, False),
+        ("100,000 filed, 10,000 queued", "ms", full_ms, None, False),
+    ]
+    return {"empty_ms": empty_ms, "full_ms": full_ms}, rows
+
+
+def measure_growth(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
+    """How our own costs grow, as plots in docs/growth and as rows."""
+    del with_peers
+    charts = growth.measure(folder, rounds)
+    growth.write_plots(charts, PLOTS)
+    rows: list[Row] = []
+    for chart in charts:
+        for line in chart.series.values():
+            rows += [(f"{chart.name}, {size:,.0f}", chart.up, cost, None, False) for size, cost in line]
+    return {chart.name: dict(chart.series) for chart in charts}, rows
+
+
 def print_rows(kind: str, rows: Iterable[Row]) -> None:
     """One table; a ratio above 1 is in our favor, whichever way the figure counts."""
-    print(f"\n{kind:<26}{'':<14}{'ours':>12}{'peer':>12}{'ratio':>10}")
+    print(f"\n{kind:<30}{'':<14}{'ours':>12}{'peer':>12}{'ratio':>10}")
     for title, unit, ours, theirs, more_is_better in rows:
         peer = "-" if theirs is None else _figure(theirs)
         better, worse = (ours, theirs) if more_is_better else (theirs, ours)
         ratio = "-" if theirs is None or not worse or better == float("inf") else f"{better / worse:.2f}x"
-        print(f"{title:<26}{unit:<14}{_figure(ours):>12}{peer:>12}{ratio:>10}", flush=True)
+        print(f"{title:<30}{unit:<14}{_figure(ours):>12}{peer:>12}{ratio:>10}", flush=True)
 
 
 def _figure(value: float) -> str:
@@ -148,6 +175,8 @@ _MEASUREMENTS = {
     # A mailbox that another program has filled: its names do not tell the sizes.
     "foreign": partial(measure_pop3, False),
     "idle": measure_idle,
+    "start": measure_start,
+    "growth": measure_growth,
 }
 
 if __name__ == "__main__":
