@@ -22,6 +22,7 @@ from mailserver.net.listeners import BoundListener
 from mailserver.net.pop3_conversation import Pop3Conversation
 from mailserver.net.smtp_conversation import SmtpConversation
 from mailserver.net.tls import ServerTls
+from mailserver.net.turns import Turns
 from mailserver.policy.limits import Admission, ConnectionLimits, LoginGuesses
 from mailserver.ports import Clock
 from mailserver.session.pop3_server import Pop3Doors, Pop3Session, Pop3Settings
@@ -64,6 +65,7 @@ class FrontDesk:
         self._clock = clock
         self._tls = tls
         self._log = log
+        self._turns = Turns(clock)
         self._shortage_told_at = float("-inf")
         self._smtp = smtp
         self._pop3 = pop3
@@ -133,6 +135,7 @@ class FrontDesk:
                 self._clock,
                 self._log,
                 self._smtp_guests,
+                self._turns,
                 self._tls,
                 is_implicit_tls=profile.is_implicit_tls,
             )
@@ -165,6 +168,7 @@ class FrontDesk:
                 self._clock,
                 self._log,
                 self._pop3_guests,
+                self._turns,
                 self._tls,
                 is_implicit_tls=is_implicit_tls,
             )

@@ -27,6 +27,7 @@ from mailserver.net.coroutines import run
 from mailserver.net.deadlines import RATE_PERIOD_S, Deadlines, Phase, TimedOut, Timeouts
 from mailserver.net.ending import CLOSED_BY_CLIENT, unsent_octets, why_it_ended
 from mailserver.net.tls import ServerTls
+from mailserver.net.turns import Turns
 from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
 
 # So much may wait in the machine before reading stops; what the kernel holds comes on top.
@@ -107,6 +108,7 @@ class Conversation(TwistedProtocol):
         clock: Clock,
         log: Sink,
         membership: Membership,
+        turns: Turns,
         tls: ServerTls | None,
         *,
         is_implicit_tls: bool,
@@ -118,6 +120,7 @@ class Conversation(TwistedProtocol):
         self._clock = clock
         self._log = log
         self._membership = membership
+        self._turns = turns
         self._tls = tls
         # Until the handshake is done nothing is said and nothing is understood.
         self._is_shaking_hands = is_implicit_tls
@@ -269,13 +272,14 @@ class Conversation(TwistedProtocol):
                     self._flush()
                     self._do_then()
                 elif len(self._out) >= MAX_ROUND_REPLIES or self._out_octets > MAX_ROUND_OCTETS:
-                    self._turn = self._clock.call_later(0, self._go_on)
+                    self._turn = self._turns.wait(self._go_on)
                     break
         except Exception:  # noqa: BLE001 - a mistake of ours ends this conversation, never the process
             self._failed(Failure())
         finally:
             self._is_pumping = False
-        self._flush()
+        if self._out:
+            self._flush()
         if has_moved:
             self._note_phase()
         if self._is_busy or self._is_blocked or self._turn is not None:

@@ -249,3 +249,17 @@ def test_room_is_what_min_free_leaves(tmp_path):
     assert bench.committer.has_room(1000)
     assert not bench.committer.has_room(1 << 60)
     assert not Bench(tmp_path / "b", min_free=1 << 60).committer.has_room(1)
+
+
+def test_room_counts_what_was_taken_since_it_was_measured(tmp_path, monkeypatch):
+    """A disk can fill within the second for which the figure holds."""
+    room = os.statvfs(tmp_path)
+    free = os.statvfs_result([4096, 4096, 100, 100, 100, 10_000, 10_000, 10_000, *room[8:]])
+    monkeypatch.setattr(os, "statvfs", lambda path: free)
+    bench = Bench(tmp_path, min_free=4096 * 50)
+    assert bench.committer.has_room(4096 * 50)
+    bench.committer.commit(message(1), b"x" * 4096 * 10)
+    assert not bench.committer.has_room(4096 * 50)
+    assert bench.committer.has_room(4096 * 20)
+    bench.committer._room = (float("-inf"), 0)
+    assert bench.committer.has_room(4096 * 50), "the new figure knows of it"

@@ -24,6 +24,7 @@ from mailserver.net.conversation import (
     Conversation,
 )
 from mailserver.net.deadlines import TimedOut, Timeouts
+from mailserver.net.turns import Turns
 from mailserver.ports import Answer, Then
 from tests.fakes.clock import FakeClock
 
@@ -188,6 +189,7 @@ def connect(timeouts=None, tls=None, implicit=False):
         clock,
         log.append,
         Members(),
+        Turns(clock),
         tls,
         is_implicit_tls=implicit,
     )

@@ -6,6 +6,7 @@ from twisted.internet.testing import StringTransport
 from mailserver.mail.peer import peer_from
 from mailserver.net.deadlines import Timeouts
 from mailserver.net.smtp_conversation import SmtpConversation
+from mailserver.net.turns import Turns
 from mailserver.session.smtp_profile import SMTP, SmtpSettings
 from mailserver.session.smtp_server import SmtpSession
 from tests.fakes.clock import FakeClock
@@ -25,7 +26,7 @@ def test_a_sender_that_is_faster_than_the_disk_is_not_read_until_the_disk_has_ca
     session = SmtpSession(SMTP, peer_from("192.0.2.1", 4711), SmtpSettings("mail.example.test"), world.doors)
     conversation = SmtpConversation(
         "smtp", session.machine, session, peer_from("192.0.2.1", 4711), Timeouts(300, 1800), FakeClock(), print,
-        Nobody(), None, is_implicit_tls=False,
+        Nobody(), Turns(FakeClock()), None, is_implicit_tls=False,
     )  # fmt: skip
     conversation.makeConnection(transport)
     conversation.dataReceived(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n")
