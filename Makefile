@@ -2,6 +2,7 @@
 # make test           all tests that need nothing but Python
 # make check          formatter, linter, types, import contract
 # make test-peers     tests against other programs (tests/peers/fetch_peers.sh gets them)
+# make test-scarce    disks that are full and clocks that are set (root, or unshare -rm; libfaketime)
 # make test-packaging the plugin is found however the package was installed
 # make bench          benchmarks
 # make hostile        strangers who mean it harm, at full scale, and how long a failed login takes
@@ -18,7 +19,7 @@ BIN    := $(VENV)/bin
 # An environment of its own: the fuzzer instruments what it imports.
 FUZZ_VENV ?= .cache/fuzz-venv
 
-.PHONY: run test check test-peers test-packaging bench soak hostile fuzz fuzz-short clean
+.PHONY: run test check test-peers test-scarce test-packaging bench soak hostile fuzz fuzz-short clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -35,6 +36,9 @@ check: $(VENV)/.installed-check
 
 test-peers: $(VENV)/.installed-test
 	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/peers
+
+test-scarce: $(VENV)/.installed-test
+	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/scarce
 
 test-packaging: $(VENV)/.installed-check
 	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/packaging
