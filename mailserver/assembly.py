@@ -241,12 +241,16 @@ class Assembly:
             suppression=self.suppression,
         )
         schedule = Schedule(relay.retry, relay.expire_after, relay.delay_notice_after)
+        times = {domain: relay.times_for(domain) for domain in relay.schedule}
         settings = RelaySettings(
             schedule,
             self.reporter,
             relay.max_per_destination,
             hold_rules=tuple(_hold_rules(self._config)),
             keeps_transcripts=relay.transcripts,
+            schedules={
+                domain: Schedule(one.retry, one.expire_after, one.delay_notice_after) for domain, one in times.items()
+            },
         )
         return RelayRunner(doors, settings)
 

@@ -11,7 +11,7 @@ import click
 
 from mailserver.cli.context import CliContext
 from mailserver.cli.directory import load_accounts, remarks
-from mailserver.config import AuthWithoutTls, BareNewlines, Config, SmarthostTls
+from mailserver.config import AuthWithoutTls, BareNewlines, Config, SmarthostTls, Times
 from mailserver.destinations import PasswordFileTrouble, smarthost_route
 from mailserver.mail.address import Mailbox
 from mailserver.store.accounts import AccountsFile
@@ -149,8 +149,16 @@ def _outgoing(config: Config) -> Iterator[str]:
             yield f"its certificate is verified, against {relay.smarthost_ca_file or 'the authorities of this system'}"
     servers = ", ".join(f"{host} port {port}" for host, port in config.dns.servers)
     yield f"name servers: {servers or 'those of the system'}"
-    waits = ", ".join(map(_time, relay.retry))
-    yield f"tried again after {waits}, then every {_time(relay.retry[-1])}; given up after {_time(relay.expire_after)}"
+    yield _times(relay.times_for(""))
+    for domain in relay.schedule:
+        yield f"mail for {domain} and domains below it: {_times(relay.times_for(domain))}"
+
+
+def _times(times: Times) -> str:
+    waits = ", ".join(map(_time, times.retry))
+    told = f"told to be late after {_time(times.delay_notice_after)}" if times.delay_notice_after else "no delay notice"
+    again = f"tried again after {waits}, then every {_time(times.retry[-1])}"
+    return f"{again}; {told}; given up after {_time(times.expire_after)}"
 
 
 def _time(seconds: float) -> str:

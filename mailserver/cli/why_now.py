@@ -84,7 +84,8 @@ def _queued(config: Config, message: StoredMessage, address: str, one: Recipient
             f"it stays until somebody says: mailserver queue release {message.queue_id}",
         )
     when = f"at {moment(one.next_attempt)}" if one.next_attempt > now else "at once"
-    end = moment(message.received_at + one.held_s + config.relay.expire_after)
+    domain = address.rpartition("@")[2]
+    end = moment(message.received_at + one.held_s + config.relay.times_for(domain).expire_after)
     return Standing(
         address,
         "waiting",

@@ -24,6 +24,7 @@ from mailserver.config.schema import (
     Smtp,
     Storage,
     Submission,
+    Times,
     Tls,
 )
 from mailserver.config.values import HostPort
@@ -51,6 +52,7 @@ __all__ = [
     "Smtp",
     "Storage",
     "Submission",
+    "Times",
     "Tls",
     "find_config",
     "load_config",

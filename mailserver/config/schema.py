@@ -16,8 +16,11 @@ from attrs import Factory, frozen
 from mailserver.config import values
 from mailserver.config.hold import Hold as Hold
 from mailserver.config.hold import tables as hold_tables
+from mailserver.config.schedules import ScheduleTable, notice_time, retry_times
+from mailserver.config.schedules import tables as schedule_tables
 from mailserver.config.values import HostPort, choice, duration, list_of, only, size, whole_number
 from mailserver.mail.address import Mailbox
+from mailserver.mail.domains import most_specific
 from mailserver.mail.peer import IpNetwork
 from mailserver.mail.route import AddressFamily as AddressFamily
 from mailserver.mail.route import SmarthostTls as SmarthostTls
@@ -131,6 +134,15 @@ class Auth:
 
 
 @frozen
+class Times:
+    """When mail is tried again, given up, and told to be late (0: never); seconds."""
+
+    retry: tuple[float, ...]
+    expire_after: float
+    delay_notice_after: float
+
+
+@frozen
 class Relay:
     """Mail on its way out. `helo` is never empty in a loaded configuration: it has become the host name."""
 
@@ -148,17 +160,25 @@ class Relay:
     port: Annotated[int, whole_number(maximum=values.MAX_PORT)] = 25
     address_family: Annotated[AddressFamily, choice(AddressFamily)] = AddressFamily.AUTO
     allow_private: Flag = False
-    retry: Annotated[tuple[float, ...], list_of(duration(), "times", '["5m", "1h"]', minimum=1, is_set=False)] = (
-        DEFAULT_RETRY
-    )
+    retry: Annotated[tuple[float, ...], retry_times] = DEFAULT_RETRY
     expire_after: Seconds = 5 * 86400.0
-    delay_notice_after: Annotated[float, duration(may_be_zero=True)] = 4 * 3600.0  # 0: no notices
+    delay_notice_after: Annotated[float, notice_time] = 4 * 3600.0  # 0: no notices
+    schedule: Annotated[Mapping[str, ScheduleTable], schedule_tables] = Factory(lambda: MappingProxyType({}))
     max_per_destination: Annotated[int, whole_number()] = 10
     connect_timeout: Seconds = 30.0
     command_timeout: Seconds = 300.0  # for each answer of the other server; twice that after the content
     suppress_after: Annotated[int, whole_number(minimum=0, maximum=100)] = 3  # 0: off
     suppress_for: Seconds = 30 * 86400.0
     transcripts: Flag = False
+
+    def times_for(self, domain: str) -> Times:
+        """The times for mail to a canonical domain: its own, or those of the nearest domain above it, or ours."""
+        own = most_specific(self.schedule, domain) or ScheduleTable()
+        return Times(
+            self.retry if own.retry is None else own.retry,
+            self.expire_after if own.expire_after is None else own.expire_after,
+            self.delay_notice_after if own.delay_notice_after is None else own.delay_notice_after,
+        )
 
 
 @frozen

@@ -32,7 +32,10 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"Unterminated string|Illegal character '(?:\\n|\\r)'", "a text is not closed with its second quote"),
     (r"Unescaped '\\' in a string", "after \\ only certain letters may follow; use 'single quotes' for a text with \\"),
     (r"Illegal character (.*)", "the character {} may not stand here"),
-    (r"Hex value too.*|Escaped character is not a Unicode scalar value", "the \\u escape is not a character"),
+    (
+        r"Hex value too.*|Invalid hex value|Escaped character is not a Unicode scalar value",
+        "the \\u escape is not a character",
+    ),
     (r"Expected .*", "something is missing here"),
 )
 

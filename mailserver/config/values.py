@@ -83,19 +83,22 @@ def whole_number(minimum: int = 1, maximum: int = _MAX_COUNT) -> Rule:
     return Rule(read)
 
 
-def duration(*, may_be_zero: bool = False) -> Rule:
-    """A time with its unit; seconds as a float. More than zero unless `may_be_zero`."""
+def duration(*, may_be_never: bool = False) -> Rule:
+    """A time with its unit; seconds as a float, more than zero. With `may_be_never`, `"never"` and `"0s"` give 0."""
+    allowed = _TIME_ALLOWED + (', or "never"' if may_be_never else "")
 
     def read(value: object, base: Path) -> float:
         del base
+        if may_be_never and value == "never":
+            return 0.0
         if isinstance(value, int | float) and not isinstance(value, bool):
-            is_likely = 0 < value < _MAX_SECONDS or (may_be_zero and value == 0)
-            raise Wrong(_TIME_ALLOWED, did_you_mean=f'"{value}s"' if is_likely else "")
+            guess = f'"{value}s"' if 0 < value < _MAX_SECONDS else '"never"' if may_be_never and value == 0 else ""
+            raise Wrong(allowed, did_you_mean=guess)
         found = _TIME.fullmatch(value.lower()) if isinstance(value, str) else None
         if not found:
-            raise Wrong(_TIME_ALLOWED)
+            raise Wrong(allowed, did_you_mean='"never"' if may_be_never and value == "0" else "")
         seconds = float(found[1]) * _TIME_UNITS[found[2]]
-        if seconds <= 0 and not may_be_zero:
+        if seconds <= 0 and not may_be_never:
             raise Wrong("must be more than 0")
         if seconds > _MAX_SECONDS:
             raise Wrong("must be at most ten years")

@@ -1,9 +1,11 @@
 """What the queue's runner is given: the doors it uses and the settings it follows."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from random import Random
 
+from mailserver.mail.domains import most_specific
+from mailserver.mail.envelope import Recipient
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Sink
 from mailserver.policy.holding import HoldRule
@@ -38,7 +40,10 @@ class RelayDoors:
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """What the operator configured; `max_total` attempts at once, all destinations together (slow ones apart)."""
+    """What the operator configured; `max_total` attempts at once, all destinations together (slow ones apart).
+
+    `schedules` by canonical domain are for recipients there and below it, `schedule` for all others.
+    """
 
     schedule: Schedule
     reporter: Reporter
@@ -46,6 +51,11 @@ class RelaySettings:
     max_total: int = 200
     hold_rules: tuple[HoldRule, ...] = ()
     keeps_transcripts: bool = False
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+
+    def schedule_for(self, recipient: Recipient) -> Schedule:
+        """The one of the recipient's domain."""
+        return most_specific(self.schedules, recipient.mailbox.domain) or self.schedule
 
     @property
     def longest_rest_s(self) -> float:
@@ -53,4 +63,4 @@ class RelaySettings:
 
         Never longer than the shortest wait of a message, so that a lone message's own times are kept.
         """
-        return min(_LONGEST_REST_S, *self.schedule.retry)
+        return min(_LONGEST_REST_S, *(wait for one in (self.schedule, *self.schedules.values()) for wait in one.retry))

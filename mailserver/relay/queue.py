@@ -68,13 +68,23 @@ class Queue:
         return True
 
     def loaded(
-        self, queue_id: QueueId, envelope: Envelope, progress: Progress, born: float, due: Callable[[float], float]
+        self,
+        queue_id: QueueId,
+        envelope: Envelope,
+        progress: Progress,
+        born: float,
+        due: Callable[[int, float], float],
     ) -> bool:
-        """A message from disk; False when it is known or finished. `due` makes clock times monotonic ones."""
+        """A message from disk; False when it is known or finished. `due` makes clock times monotonic ones.
+
+        It is given the recipient's place in the envelope, and the time.
+        """
         if queue_id in self._entries or queue_id in (self._finished_while_loading or ()):
             return False
         wanted = {
-            number: (one.attempts, due(one.next_attempt)) for number, one in enumerate(progress) if one.may_be_tried
+            number: (one.attempts, due(number, one.next_attempt))
+            for number, one in enumerate(progress)
+            if one.may_be_tried
         }
         hopeful = {number for number in wanted if is_destination_stage(progress[number].stage)}
         self._index(Entry(queue_id, born), envelope, wanted, hopeful)

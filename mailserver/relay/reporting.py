@@ -116,11 +116,11 @@ class Reporting:
         """Recipients whose delay is to be told now; marked in memory, so that it is told once even after a crash."""
         if message.envelope.reverse_path is None:
             return []
-        schedule, now = self._settings.schedule, self._doors.clock.now()
+        schedule_for, now = self._settings.schedule_for, self._doors.clock.now()
         due = [
             number
-            for number, one in enumerate(opened.progress)
-            if is_delay_notice_due(message.envelope.recipients[number], one, schedule, counted_age(one, age_s, now))
+            for number, (to, one) in enumerate(zip(message.envelope.recipients, opened.progress, strict=True))
+            if is_delay_notice_due(to, one, schedule_for(to), counted_age(one, age_s, now))
         ]
         for number in due:
             opened.progress[number] = replace(opened.progress[number], is_delay_told=True)
@@ -128,17 +128,14 @@ class Reporting:
 
     async def send_delays(self, opened: Opened, message: StoredMessage, numbers: list[int], age_s: float) -> None:
         """One notice for these recipients, once their marks are on disk."""
-        now, expire_after = self._doors.clock.now(), self._settings.schedule.expire_after
-        reports = tuple(
-            delay_report(
-                message.envelope.recipients[number],
-                one,
-                now + max(0.0, expire_after - counted_age(one, age_s, now)),
-            )
-            for number in numbers
-            if (one := opened.progress[number]).may_be_tried
-        )
-        await self._make(self._doors.new_queue_id(), message, reports, age_s)
+        now = self._doors.clock.now()
+        reports = []
+        for number in numbers:
+            to, one = self._pair(opened, message, number)
+            if one.may_be_tried:
+                left_s = self._settings.schedule_for(to).expire_after - counted_age(one, age_s, now)
+                reports.append(delay_report(to, one, now + max(0.0, left_s)))
+        await self._make(self._doors.new_queue_id(), message, tuple(reports), age_s)
 
     async def _make(
         self, report_id: QueueId, message: StoredMessage, reports: tuple[RecipientReport, ...], age_s: float

@@ -30,7 +30,7 @@ from mailserver.relay.pump import Pump, Work
 from mailserver.relay.queue import Queue, lane_key
 from mailserver.relay.removal import Removal
 from mailserver.relay.reporting import Reporting
-from mailserver.relay.schedule import age_when_taken_up
+from mailserver.relay.schedule import age_when_taken_up, spread
 from mailserver.relay.telling import tell_outcomes, tell_unreadable
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import StoredMessage, untried
@@ -112,7 +112,7 @@ class RelayRunner:
     def _take_up(self, message: StoredMessage) -> bool:
         now, monotonic = self._doors.clock.now(), self._doors.clock.monotonic()
         born = monotonic - age_when_taken_up(message.received_at, now)
-        schedule = self._settings.schedule
+        schedule_for, recipients = self._settings.schedule_for, message.envelope.recipients
         if not message.has_state and self._orders.is_held_on_entry(message.envelope, message.source):
             return self._enter(message.queue_id, message.source, born)
         is_new = self._queue.loaded(
@@ -120,7 +120,7 @@ class RelayRunner:
             message.envelope,
             message.progress,
             born,
-            lambda next_attempt: monotonic + schedule.wait_when_taken_up(next_attempt, now),
+            lambda number, at: monotonic + schedule_for(recipients[number]).wait_when_taken_up(at, now),
         )
         owes = any(not one.is_waiting and not one.is_done for one in message.progress)
         if is_new and (owes or message.is_done):
@@ -264,11 +264,12 @@ class RelayRunner:
 
     async def _conclude(self, job: Job, opened: Opened, message: StoredMessage, outcomes: dict[int, Outcome]) -> None:
         """Write down what became of the recipients, tell it, report it, and plan what comes next."""
-        clock, schedule = self._doors.clock, self._settings.schedule
+        clock, recipients = self._doors.clock, message.envelope.recipients
         monotonic = clock.monotonic()
         age_s = monotonic - job.entry.born
-        moment = Moment(clock.now(), age_s, schedule.spread(self._doors.random))
+        moment = Moment(clock.now(), age_s, spread(self._doors.random))
         for number, outcome in outcomes.items():
+            schedule = self._settings.schedule_for(recipients[number])
             opened.progress[number] = after_attempt(opened.progress[number], outcome, schedule, moment)
             if self._doors.suppression is not None:
                 self._doors.suppression.note(message.queue_id, message.envelope.recipients[number].mailbox, outcome)

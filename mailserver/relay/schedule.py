@@ -15,15 +15,14 @@ _TOLERANCE_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The configured times in seconds. `retry` has at least one element; its last one is repeated."""
+    """The configured times in seconds. `retry` has at least one element; its last one is repeated.
+
+    `delay_notice_after` 0: the sender is never told.
+    """
 
     retry: tuple[float, ...]
     expire_after: float
     delay_notice_after: float
-
-    def spread(self, random: Random) -> float:
-        """A share of the delay to add; drawn once for all recipients of a pass, so that they stay together."""
-        return random.uniform(0.0, JITTER)
 
     def delay(self, attempts: int, age_s: float, spread: float) -> float:
         """Seconds until the next attempt after this many attempts (at least one), spread included.
@@ -41,7 +40,7 @@ class Schedule:
 
     def is_notice_due(self, age_s: float) -> bool:
         """Whether the sender is to be told that it takes longer."""
-        return age_s + _TOLERANCE_S >= self.delay_notice_after
+        return 0 < self.delay_notice_after <= age_s + _TOLERANCE_S
 
     def wait_when_taken_up(self, next_attempt: float, now: float) -> float:
         """Seconds to wait for a next attempt that was written down as a clock time.
@@ -50,6 +49,11 @@ class Schedule:
         """
         longest = max(self.retry) * (1.0 + JITTER)
         return min(max(0.0, next_attempt - now), longest)
+
+
+def spread(random: Random) -> float:
+    """A share of the delay to add; drawn once for all recipients of a pass, so that they stay together."""
+    return random.uniform(0.0, JITTER)
 
 
 def age_when_taken_up(received_at: float, now: float) -> float:

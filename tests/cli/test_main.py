@@ -103,7 +103,7 @@ def test_check_config_of_the_sample(tmp_path):
         "\n"
         "other outgoing mail: to the mail servers that DNS names for each domain (MX)\n"
         "name servers: those of the system\n"
-        "tried again after 5m, 10m, 20m, 40m, 1h, 2h, 4h, then every 4h; given up after 5d\n"
+        "tried again after 5m, 10m, 20m, 40m, 1h, 2h, 4h, then every 4h; told to be late after 4h; given up after 5d\n"
     )
     assert sorted(os.listdir(tmp_path)) == ["etc"]
 
@@ -129,6 +129,7 @@ smarthost_username = "me"
 smarthost_password_file = "secret"
 routes = { "routed.example" = "192.0.2.7:2525" }
 retry = ["90s"]
+schedule = { "dialup.example" = { retry = ["12h"], expire_after = "10d", delay_notice_after = "never" } }
 [dns]
 servers = ["127.0.0.1:5353"]
 """
@@ -144,7 +145,9 @@ servers = ["127.0.0.1:5353"]
         "other outgoing mail: to the smarthost smtp.isp.example:587, with STARTTLS, logged in as me",
         "its certificate is verified, against the authorities of this system",
         "name servers: 127.0.0.1 port 5353",
-        "tried again after 90s, then every 90s; given up after 5d",
+        "tried again after 90s, then every 90s; told to be late after 4h; given up after 5d",
+        "mail for dialup.example and domains below it: tried again after 12h, then every 12h; no delay notice; given up "
+        "after 10d",
     ):
         assert f"\n{line}\n" in result.stdout
     assert "for fetching" not in result.stdout

@@ -429,9 +429,37 @@ BELOW_THE_TOP = [
         ],
     ),
     (
+        "[relay]\ndelay_notice_after = 'nie'",
+        [
+            'relay.delay_notice_after: "nie": must be a time such as "500ms", "15s", "5m", "4h" or "5d", or "never"',
+        ],
+    ),
+    (
+        '[relay.schedule."example.net"]\nretry = ["5x", "1h"]\nexpire_after = "never"\nexpire = "1d"\n'
+        '[relay.schedule.far.example]\nretry = ["1h"]\n'
+        '[relay.schedule."no domain"]\n'
+        '[relay.schedule."Twice.example"]\n[relay.schedule."twice.example"]\n',
+        [
+            'relay.schedule."example.net".retry[0]: "5x": must be a time such as "500ms", "15s", "5m", "4h" or "5d"',
+            'relay.schedule."example.net".expire_after: "never": must be a time such as "500ms", "15s", "5m", "4h" or "5d"',
+            'relay.schedule."example.net".expire: "1d": there is no such key (did you mean expire_after?)',
+            'relay.schedule."far": { example = { retry = ["1h"] } }: the domain must stand in quotes, such as [relay.schedule."example.net"]',
+            'relay.schedule."no domain": {  }: must be a domain such as "example.org"',
+            'relay.schedule."twice.example": {  }: this domain stands here twice',
+        ],
+    ),
+    (
+        '[relay.schedule]\nretry = ["1h"]',
+        ['relay.schedule."retry": ["1h"]: must be a table: a line [relay.schedule."example.net"] with its keys below'],
+    ),
+    (
+        "[relay]\nschedule = 5",
+        ['relay.schedule: 5: must be tables: begin each with a line [relay.schedule."example.net"]'],
+    ),
+    (
         "[relay]\nmax_per_destination = 20000000\ndelay_notice_after = 0",
         [
-            'relay.delay_notice_after: 0: must be a time such as "500ms", "15s", "5m", "4h" or "5d" (did you mean "0s"?)',
+            'relay.delay_notice_after: 0: must be a time such as "500ms", "15s", "5m", "4h" or "5d", or "never" (did you mean "never"?)',
             "relay.max_per_destination: 20000000: must be a whole number from 1 to 10000000",
         ],
     ),

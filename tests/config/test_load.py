@@ -20,7 +20,7 @@ from mailserver.config import (
     load_config,
 )
 from mailserver.config.hold import Hold
-from mailserver.config.schema import DERIVED
+from mailserver.config.schema import DERIVED, Times
 from mailserver.config.structure import key_names
 from mailserver.mail.address import Mailbox
 from mailserver.net.listener_text import check_listener
@@ -181,6 +181,25 @@ servers = ["127.0.0.1:5353", "192.0.2.53", "::1", "[2001:db8::53]:54"]
     assert config.relay.retry == (1.0, 172800.0)
     assert config.relay.delay_notice_after == 0.0
     assert config.dns.servers == (("127.0.0.1", 5353), ("192.0.2.53", 53), ("::1", 53), ("2001:db8::53", 54))
+
+
+def test_a_domains_own_times_and_those_of_domains_below_it(tmp_path):
+    lines = """[relay]
+retry = ["5m", "1h"]
+delay_notice_after = "never"
+[relay.schedule."Example.net"]
+retry = ["12h"]
+expire_after = "10d"
+[relay.schedule."fast.example.net"]
+delay_notice_after = "10m"
+"""
+    relay = load_config(write(tmp_path, TOP + lines)).relay
+    assert relay.times_for("elsewhere.example") == Times((300.0, 3600.0), 432000.0, 0.0)
+    assert relay.times_for("example.net") == Times((43200.0,), 864000.0, 0.0)
+    assert relay.times_for("deep.below.example.net") == relay.times_for("example.net")
+    # The most specific table, and what it does not say is that of [relay], not of the table above it.
+    assert relay.times_for("x.fast.example.net") == Times((300.0, 3600.0), 432000.0, 600.0)
+    assert relay.times_for("notexample.net") == relay.times_for("[192.0.2.1]") == relay.times_for("")
 
 
 def test_config_is_frozen(tmp_path):

@@ -97,6 +97,7 @@ class Office:
         total=200,
         rules=(),
         transcripts=False,
+        schedules=None,
     ):
         self.clock = FakeClock()
         self.files = files or Files()
@@ -117,6 +118,7 @@ class Office:
             total,
             hold_rules=tuple(rules),
             keeps_transcripts=transcripts,
+            schedules=schedules or {},
         )
         self.restart(is_first=True)
 

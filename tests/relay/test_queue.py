@@ -55,7 +55,7 @@ def test_a_message_is_known_once_however_it_comes():
     envelope = to("a@x")
     assert index.added(A, envelope, 0.0)
     assert not index.added(A, envelope, 0.0)
-    assert not index.loaded(A, envelope, (RecipientProgress(),), 0.0, lambda at: at)
+    assert not index.loaded(A, envelope, (RecipientProgress(),), 0.0, lambda _, at: at)
     assert len(take_all(index, 0.0)) == 1
     assert take_all(index, 1e9) == []  # claimed
 
@@ -65,7 +65,7 @@ def test_what_was_finished_while_loading_is_not_taken_up_again():
     index.begin_loading()
     index.added(A, to("a@x"), 0.0)
     index.forget(A)
-    assert not index.loaded(A, to("a@x"), (RecipientProgress(),), 0.0, lambda at: at)
+    assert not index.loaded(A, to("a@x"), (RecipientProgress(),), 0.0, lambda _, at: at)
     index.end_loading()
     assert len(index) == 0
 
@@ -74,7 +74,7 @@ def test_recipients_far_apart_in_time_are_tried_apart_and_close_ones_together():
     index = queue()
     waiting = [RecipientProgress(attempts=1, next_attempt=at) for at in (100.0, 130.0, 5000.0)]
     progress = (*waiting, RecipientProgress(state=RecipientState.DELIVERED))
-    index.loaded(A, to("a@x", "b@x", "c@x", "d@x"), progress, 0.0, lambda at: at)
+    index.loaded(A, to("a@x", "b@x", "c@x", "d@x"), progress, 0.0, lambda _, at: at)
     assert index.next_due() == 130.0
     assert take_all(index, 129.0) == []
     assert [job.recipients for job in take_all(index, 130.0)] == [(0, 1)]
@@ -83,7 +83,7 @@ def test_recipients_far_apart_in_time_are_tried_apart_and_close_ones_together():
 
 def test_a_job_that_was_brought_forward_runs_once():
     index = queue()
-    index.loaded(A, to("a@x"), (RecipientProgress(next_attempt=500.0),), 0.0, lambda at: at)
+    index.loaded(A, to("a@x"), (RecipientProgress(next_attempt=500.0),), 0.0, lambda _, at: at)
     assert index.bring_forward([A, B], 10.0) == 1
     (job,) = take_all(index, 10.0)
     assert take_all(index, 1000.0) == []
@@ -136,7 +136,7 @@ def test_new_mail_first_yet_the_backlog_moves():
     for number in range(40):
         fresh = number % 2
         progress = (RecipientProgress(attempts=0 if fresh else 3),)
-        index.loaded(QueueId(f"{number:013d}"), to("a@x"), progress, 0.0, lambda at: at)
+        index.loaded(QueueId(f"{number:013d}"), to("a@x"), progress, 0.0, lambda _, at: at)
     order = []
     while (job := index.take(0.0)) is not None:
         order.append(job.attempts)
@@ -190,7 +190,8 @@ def test_a_queued_message_costs_less_than_a_kibibyte():
     try:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(5000):
-            index.loaded(new_id(), to(f"somebody.{number}@domain{number % 500}"), progress, 1.5 * number, float)
+            address = f"somebody.{number}@domain{number % 500}"
+            index.loaded(new_id(), to(address), progress, 1.5 * number, lambda _, at: at)
         used = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
@@ -205,7 +206,7 @@ def test_destinations_in_doubt_get_half_of_the_places():
     index = queue(limit=1, total=6)
     for number in range(10):
         about = (RecipientProgress(attempts=2),)
-        index.loaded(QueueId(f"{number:013d}"), to(f"a@dead{number}"), about, 0.0, lambda at: at)
+        index.loaded(QueueId(f"{number:013d}"), to(f"a@dead{number}"), about, 0.0, lambda _, at: at)
     assert [job.lane.key for job in take_all(index, 0.0)] == ["dead0", "dead1", "dead2"]
     index.added(QueueId("0000000000099"), to("a@live"), 0.0)
     assert [job.lane.key for job in take_all(index, 0.0)] == ["live"]
@@ -215,7 +216,7 @@ def test_a_destination_that_answered_is_in_doubt_no_more_and_one_that_failed_is(
     index = queue(limit=3, total=4)
     for number in range(9):
         about = (RecipientProgress(attempts=2),)
-        index.loaded(QueueId(f"{number:013d}"), to("a@x"), about, 0.0, lambda at: at)
+        index.loaded(QueueId(f"{number:013d}"), to("a@x"), about, 0.0, lambda _, at: at)
     first, second = take_all(index, 0.0)
     first.lane.succeeded()
     end(index, first, to("a@x"), {})

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailserver.relay.schedule import JITTER, Schedule, age_when_taken_up
+from mailserver.relay.schedule import JITTER, Schedule, age_when_taken_up, spread
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 USUAL = Schedule(
@@ -26,7 +26,7 @@ def test_the_list_is_followed_and_its_last_element_repeated():
 def test_a_delay_lies_between_the_configured_one_and_a_tenth_more_unless_expiry_comes_first(
     schedule, attempts, age, seed
 ):
-    delay = schedule.delay(attempts, age, schedule.spread(Random(seed)))
+    delay = schedule.delay(attempts, age, spread(Random(seed)))
     configured = schedule.retry[min(attempts, len(schedule.retry)) - 1]
     assert delay > 0
     assert delay <= configured * (1 + JITTER)
@@ -40,7 +40,7 @@ def test_every_message_expires_at_its_time_after_a_bounded_number_of_attempts(sc
     random, age, attempts = Random(seed), 0.0, 1
     most = schedule.expire_after / min(schedule.retry) + 3
     while not schedule.is_expired(age) and attempts < 5000:
-        age += schedule.delay(attempts, age, schedule.spread(random))
+        age += schedule.delay(attempts, age, spread(random))
         attempts += 1
         assert attempts <= most
     if attempts < 5000:
@@ -61,4 +61,9 @@ def test_notice_and_expiry_have_their_times():
 
 
 def test_the_same_seed_gives_the_same_schedule():
-    assert USUAL.spread(Random(7)) == USUAL.spread(Random(7)) != USUAL.spread(Random(8))
+    assert spread(Random(7)) == spread(Random(7)) != spread(Random(8))
+
+
+def test_without_a_time_for_notices_none_is_ever_due():
+    silent = Schedule((300.0,), DAY, 0.0)
+    assert not any(silent.is_notice_due(age) for age in (0.0, 1.0, HOUR, 30 * DAY))
