@@ -6,7 +6,7 @@
 # make test-packaging the plugin is found however the package was installed
 # make bench          benchmarks
 # make hostile        strangers who mean it harm, at full scale, and how long a failed login takes
-# make soak           kill -9 under load, many times
+# make soak           kill -9 under load, a thousand times; soak-short is fifty
 # make fuzz           ten million inputs for everything that reads what others wrote; fuzz-short is a minute of it
 # make clean          removes the virtual environment and caches, never mail or state
 #
@@ -19,7 +19,7 @@ BIN    := $(VENV)/bin
 # An environment of its own: the fuzzer instruments what it imports.
 FUZZ_VENV ?= .cache/fuzz-venv
 
-.PHONY: run test check test-peers test-scarce test-packaging bench soak hostile fuzz fuzz-short clean
+.PHONY: run test check test-peers test-scarce test-packaging bench soak soak-short hostile fuzz fuzz-short clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -50,7 +50,10 @@ hostile: $(VENV)/.installed-test
 	MAILSERVER_HOSTILE=full $(BIN)/pytest -s tests/hostile tests/hostile/measure_login_timing.py
 
 soak: $(VENV)/.installed-test
-	$(BIN)/python -m tests.soak.kill_rounds --rounds 200
+	$(BIN)/python -m tests.soak.kill_rounds --rounds 1000
+
+soak-short: $(VENV)/.installed-test
+	$(BIN)/python -m tests.soak.kill_rounds --rounds 50
 
 fuzz: $(FUZZ_VENV)/.installed
 	$(FUZZ_VENV)/bin/python -m tests.fuzz.run
