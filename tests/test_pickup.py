@@ -150,6 +150,7 @@ def test_what_is_too_large_comes_back_and_is_removed(place, size):
     assert (sender, code) == ("bob@example.test", 552)
     assert content.startswith(b"Subject: big\r\n")
     assert [one.mailbox for one in place.stored[0].acceptance.remote] == [box("bob@example.test")]
+    assert place.stored[0].acceptance.source == "our own report", "no rule holds it"
     assert all(writer.is_discarded for writer in place.world.committer.writers)
     assert place.waiting == []
 

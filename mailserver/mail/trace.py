@@ -12,6 +12,8 @@ from mailserver.mail.peer import Peer
 
 # The source of what the server itself puts into the queue.
 OUR_OWN = "our own report"
+# Behind the source of a message whose copies for the addresses behind an alias became a message of their own.
+_BEHIND_ALIAS = " (behind an alias)"
 
 
 def source_text(peer: str, login: str, protocol: str) -> str:
@@ -23,7 +25,22 @@ def login_of(source: str) -> str:
     """The login in what `source_text` made; empty for none. A login may hold blanks, the words around it never do."""
     if not source.startswith("["):
         return ""
-    return source.partition("] ")[2].rpartition(" ")[0]
+    return source.removesuffix(_BEHIND_ALIAS).partition("] ")[2].rpartition(" ")[0]
+
+
+def source_of_copies(source: str) -> str:
+    """The source of a message that an alias made of one with this source: the same, marked once."""
+    return source if is_of_copies(source) else source + _BEHIND_ALIAS
+
+
+def is_of_copies(source: str) -> bool:
+    """Whether an alias made it of a message that was in the queue before."""
+    return source.endswith(_BEHIND_ALIAS)
+
+
+def is_our_own(source: str) -> bool:
+    """Whether it is a report of ours, or its copies."""
+    return source.removesuffix(_BEHIND_ALIAS) == OUR_OWN
 
 
 def local_trace(reverse_path: Mailbox | None, mailbox: Mailbox) -> bytes:

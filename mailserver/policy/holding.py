@@ -51,15 +51,16 @@ class HoldRule:
 
 
 def rules_that_hold(
-    rules: Sequence[HoldRule], envelope: Envelope, login: str, *, is_ours: bool = False
+    rules: Sequence[HoldRule], envelope: Envelope, login: str, *, is_ours: bool = False, is_copy: bool = False
 ) -> dict[int, HoldRule]:
     """For each recipient that is held, by its place in the envelope, the first rule that says so.
 
-    `is_ours`: made by the server itself, a report (null reverse-path) or a copy for the addresses behind an alias.
+    `is_ours`: a report of the server itself. `is_copy`: for the addresses behind an alias, judged once already.
     """
     if not rules or (is_ours and envelope.reverse_path is None):
         return {}
-    chosen = [rule for rule in rules if rule.recipient is not None or not is_ours]
+    # An older release marked copies as its own.
+    chosen = [rule for rule in rules if rule.recipient is not None or not (is_copy or is_ours)]
     found: dict[int, HoldRule] = {}
     for number, recipient in enumerate(envelope.recipients):
         for rule in chosen:

@@ -8,6 +8,7 @@ from typing import Protocol
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.ids import QueueId
+from mailserver.mail.trace import OUR_OWN
 
 
 class StorageFull(Exception):
@@ -33,11 +34,15 @@ class LocalCopy:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A DSN of ours that must be on disk together with what it reports on. It becomes a spool file of its own."""
+    """A DSN of ours that must be on disk together with what it reports on. It becomes a spool file of its own.
+
+    So do the copies for the addresses behind an alias; `source` is then `trace.source_of_copies`.
+    """
 
     queue_id: QueueId
     envelope: Envelope
     content: bytes
+    source: str = OUR_OWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import OriginalRecipient, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.route import Route
-from mailserver.mail.trace import local_trace
+from mailserver.mail.trace import local_trace, source_of_copies
 from mailserver.mail.transcript import Transcript
 from mailserver.maillog import Expanded, Trouble
 from mailserver.ports import (
@@ -124,7 +124,7 @@ class Delivery:
         alias = message.envelope.recipients[number]
         targets = (*destination.mailboxes, *destination.outside)
         envelope = message.envelope.with_recipients(_behind(alias, mailbox) for mailbox in targets)
-        copy = Report(self._doors.new_queue_id(), envelope, whole)
+        copy = Report(self._doors.new_queue_id(), envelope, whole, source_of_copies(message.source))
         await self._ledger.add_report(copy)
         addresses = tuple(str(mailbox) for mailbox in targets)
         self._doors.sink(Expanded(copy.queue_id, message.queue_id, str(alias.mailbox), addresses))

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
-from mailserver.mail.trace import OUR_OWN, login_of
+from mailserver.mail.trace import is_of_copies, is_our_own, login_of
 from mailserver.maillog import BouncedEvent, Held, Ordered, Released, ReportDropped
 from mailserver.policy.holding import HoldRule, rules_that_hold
 from mailserver.ports import Overloaded
@@ -123,7 +123,9 @@ class Orders:
             self._queue.forget(queue_id)
 
     def _taken(self, envelope: Envelope, source: str) -> dict[int, HoldRule]:
-        return rules_that_hold(self._rules, envelope, login_of(source), is_ours=source == OUR_OWN)
+        return rules_that_hold(
+            self._rules, envelope, login_of(source), is_ours=is_our_own(source), is_copy=is_of_copies(source)
+        )
 
     # --- one message --------------------------------------------------------------------------------------------------
 

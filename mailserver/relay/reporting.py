@@ -21,7 +21,7 @@ from mailserver.mail.envelope import Recipient
 from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Delivered, Outcome
 from mailserver.mail.route import FixedRoute, MxRoute, SmarthostRoute
-from mailserver.mail.trace import OUR_OWN, login_of
+from mailserver.mail.trace import is_our_own, login_of
 from mailserver.maillog import ReportDropped, ReportMade, Trouble
 from mailserver.ports import Lane, Overloaded, Report
 from mailserver.relay.bounce import OCTETS_WANTED, Subject, is_report_of_failure, make_report
@@ -178,7 +178,7 @@ class Reporting:
         """A report of ours, as far as its envelope tells, to somebody else than whom double bounces go to."""
         postmaster = self._settings.reporter.sender.folded
         is_for_postmaster = any(one.mailbox.folded == postmaster for one in message.envelope.recipients)
-        return message.source == OUR_OWN and not is_for_postmaster
+        return is_our_own(message.source) and not is_for_postmaster
 
     def _with_route(self, one: RecipientReport, message: StoredMessage) -> RecipientReport:
         """Which way the last attempt went, and whether the message came from outside; asked now, so that no state has

@@ -15,7 +15,6 @@ from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
 from mailserver.mail.outcome import Deferred as PutOff
 from mailserver.mail.outcome import Outcome
-from mailserver.mail.trace import OUR_OWN
 from mailserver.maillog import DestinationBack, DestinationDown, Removed
 from mailserver.ports import Overloaded, Report, StoredContent
 from mailserver.relay.delivery import Delivery
@@ -179,7 +178,7 @@ class RelayRunner:
         self._announce(report)
 
     def _announce(self, report: Report) -> None:
-        self.added(report.queue_id, report.envelope, 0.0, OUR_OWN)
+        self.added(report.queue_id, report.envelope, 0.0, report.source)
 
     # --- one job ------------------------------------------------------------------------------------------------------
 

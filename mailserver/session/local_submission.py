@@ -125,7 +125,9 @@ class LocalSubmission:
         report = self._make_refusal_report(report_id, queue_id, envelope, now, reply, beginning)
         if report is None:
             return Submitted(Disposal.SET_ASIDE, reply)
-        acceptance = Acceptance(report_id, now, report.envelope, b"", remote=report.envelope.recipients)
+        acceptance = Acceptance(
+            report_id, now, report.envelope, b"", remote=report.envelope.recipients, source=report.source
+        )
         try:
             await doors.committer.commit(acceptance, report.content)
         except (StorageFull, StorageTrouble, Overloaded):

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailserver.mail.ids import QueueId
-from mailserver.mail.trace import OUR_OWN
 from mailserver.ports import Report, StorageFull, StorageTrouble
 from mailserver.store.files import Files, storage_error
 from mailserver.store.spool_format import SpoolPaths, encode_head
@@ -110,7 +109,7 @@ class SpoolChanges:
             else:
                 report = change.report
                 temporary, final = self._paths.temporary(report.queue_id), self._paths.message(report.queue_id)
-                head = encode_head(report.queue_id, change.received_at, report.envelope, OUR_OWN)
+                head = encode_head(report.queue_id, change.received_at, report.envelope, report.source)
                 pieces = (head, report.content)
             written = _Written(str(temporary), str(final), str(final.parent), self._create(str(temporary)))
         except OSError as trouble:

@@ -146,8 +146,8 @@ servers = ["127.0.0.1:5353"]
         "its certificate is verified, against the authorities of this system",
         "name servers: 127.0.0.1 port 5353",
         "tried again after 90s, then every 90s; told to be late after 4h; given up after 5d",
-        "mail for dialup.example and domains below it: tried again after 12h, then every 12h; no delay notice; given up "
-        "after 10d",
+        "mail for dialup.example and domains below it: tried again after 12h, then every 12h; no delay notice; given "
+        "up after 10d",
     ):
         assert f"\n{line}\n" in result.stdout
     assert "for fetching" not in result.stdout

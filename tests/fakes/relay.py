@@ -6,6 +6,7 @@ from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Stage
 from mailserver.mail.reply import Reply
 from mailserver.mail.route import MxRoute
+from mailserver.mail.trace import OUR_OWN
 from mailserver.ports import LocalMailboxes, NoDestination, Report
 from mailserver.relay.bounce import Reporter
 from mailserver.relay.doors import RelayDoors, RelaySettings
@@ -162,7 +163,8 @@ class Office:
             tuple(one if isinstance(one, Recipient) else Recipient(box(one)) for one in recipients),
             **about,
         )
-        assert self.spool.apply([AddReport(Report(queue_id, envelope, content), self.clock.now())]) == [None]
+        report = Report(queue_id, envelope, content, source or OUR_OWN)
+        assert self.spool.apply([AddReport(report, self.clock.now())]) == [None]
         if tell:
             self.runner.added(queue_id, envelope, self.clock.now(), source)
         return queue_id

@@ -3,7 +3,7 @@
 import pytest
 
 from mailserver.mail.envelope import Envelope, Recipient
-from mailserver.mail.trace import login_of, source_text
+from mailserver.mail.trace import is_of_copies, is_our_own, login_of, source_of_copies, source_text
 from mailserver.policy.holding import HoldRule, Pattern, rules_that_hold
 from tests.fakes.directory import box
 
@@ -43,6 +43,22 @@ def test_reports_of_ours_are_never_held_and_copies_of_ours_only_by_recipient():
     rules = [HoldRule("a", sender=Pattern(ALICE)), HoldRule("b", recipient=Pattern("@example.net"))]
     assert rules_that_hold(rules, envelope(None), "", is_ours=True) == {}
     assert {n: rule.name for n, rule in rules_that_hold(rules, envelope(), "", is_ours=True).items()} == {0: "b"}
+
+
+def test_copies_behind_an_alias_are_held_by_rules_about_recipients_only_and_with_their_login():
+    """Their message was judged before, and perhaps released."""
+    rules = [HoldRule("a", sender=Pattern(ALICE)), HoldRule("b", recipient=Pattern(BOB), login=Pattern(ALICE))]
+    assert {n: rule.name for n, rule in rules_that_hold(rules, envelope(), ALICE, is_copy=True).items()} == {0: "b"}
+    assert rules_that_hold(rules, envelope(), "", is_copy=True) == {}
+
+
+@pytest.mark.parametrize("source", ["our own report", "", "[192.0.2.1:4711] a b@x.example ESMTPSA"])
+def test_copies_keep_the_source_of_what_they_are_copies_of(source):
+    copies = source_of_copies(source)
+    assert source_of_copies(copies) == copies != source
+    assert (is_of_copies(source), is_of_copies(copies)) == (False, True)
+    assert login_of(copies) == login_of(source)
+    assert is_our_own(copies) == is_our_own(source) == (source == "our own report")
 
 
 @pytest.mark.parametrize("login", ["", ALICE, '"a b"@example.org', "] x@y.z"])

@@ -7,7 +7,7 @@ from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.route import SmarthostRoute
 from mailserver.mail.trace import source_text
 from mailserver.policy.holding import HoldRule, Pattern
-from mailserver.ports import Overloaded
+from mailserver.ports import LocalMailboxes, Overloaded
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import Unreadable
 from mailserver.store.spool_state import RecipientState
@@ -285,6 +285,35 @@ def test_reports_of_ours_pass_the_rules(tmp_path):
     office.put("bob@example.net")
     office.settle()
     assert [name for name, _ in office.mailboxes.filed] == ["alice@example.org"]
+
+
+def test_what_was_released_is_not_held_again_when_an_alias_expands_it(tmp_path):
+    rules = [HoldRule("hold[0]", sender=Pattern("tony@outside.example"))]
+    office = Office(tmp_path, rules=rules)
+    office.local["sales@example.org"] = LocalMailboxes((box("alice@example.org"),), (box("far@example.net"),))
+    office.transmitter.answer = lambda route, recipient: LATER
+    queue_id = office.put("sales@example.org", sender="tony@outside.example", source="[192.0.2.1:25] ESMTP")
+    office.settle()
+    assert office.transmitter.sent == []
+    release(office, queue_id)
+    office.settle()
+    assert [route for route, _ in office.transmitter.sent] == ["example.net"]
+    (copies,) = office.on_disk()
+    # Kept on disk and over a restart, also before anything was written about it.
+    office.spool.paths.state(copies).unlink()
+    office.restart()
+    office.settle()
+    assert [route for route, _ in office.transmitter.sent] == ["example.net"] * 2
+
+
+def test_copies_keep_the_source_of_their_message(office):
+    office.local["sales@example.org"] = LocalMailboxes((box("alice@example.org"),), (box("far@example.net"),))
+    office.transmitter.answer = lambda route, recipient: LATER
+    source = source_text("192.0.2.1:4711", "alice@example.org", "ESMTPSA")
+    office.put("sales@example.org", source=source)
+    office.settle()
+    (copies,) = office.on_disk()
+    assert office.spool.read(copies).source == f"{source} (behind an alias)"
 
 
 def test_new_mail_that_a_rule_takes_and_the_disk_does_not_give_out_is_asked_for_again(strict, monkeypatch):
