@@ -7,7 +7,7 @@ when the last 250 is out, for Postfix it is some time later.
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from bench.measure import count_files, cpu_seconds, median, reset_peaks, resident_octets, wait_until
 from bench.servers import SmtpServer
@@ -44,6 +44,8 @@ SMALL = (
     Load("4 KiB, 1 kept open", 1, 600, keeps_open=True),
     Load("4 KiB, 10 kept open", 10, 2000, keeps_open=True),
 )
+# For servers that take their time.
+FEW = tuple(replace(load, messages=load.messages // 5) for load in SMALL)
 LARGE = (
     Load("25 MiB, 1 at a time", 1, 3, 25 << 20),
     Load("25 MiB, 8 at once", 8, 16, 25 << 20),

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from bench import deliver, growth, idle, pop3, relay, servers
-from bench.measure import own_folder
+from bench.measure import median, own_folder
 from tests.peers.running import open_folder
 
-KINDS = ("deliver", "large", "relay", "pop3", "foreign", "idle", "start", "growth")
+KINDS = ("deliver", "large", "others", "relay", "pop3", "foreign", "idle", "start", "growth")
 MAILBOX_SIZE, RETRIEVED = 10_000, 1_000
 IDLE_CONNECTIONS = 1_000
 FILED, QUEUED = 100_000, 10_000
@@ -42,7 +42,8 @@ def main() -> None:
         for kind in arguments.only:
             measured, rows = _MEASUREMENTS[kind](folder / kind, arguments.rounds, not arguments.without_peers)
             results[kind] = measured
-            print_rows(kind, rows)
+            if rows:
+                print_rows(kind, rows)
     print(f"\n{time.monotonic() - began:.0f} s in all")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
@@ -68,6 +69,25 @@ def measure_deliver(
         if is_large:
             rows.append(("", "peak RSS, MB", ours["peak_rss_mb"], theirs.get("peak_rss_mb"), False))
     return measured, rows
+
+
+def measure_others(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict[str, dict]], list[Row]]:
+    """Receiving and filing beside everybody else, without ratios: few of them have on disk what they acknowledge."""
+    folder.mkdir(mode=0o711)
+    starters = {"ours": servers.ours}
+    if with_peers:
+        starters |= {"postfix": servers.postfix, "chasquid": servers.chasquid, "aiosmtpd": servers.aiosmtpd}
+    with ExitStack() as stack:
+        running = [stack.enter_context(start(own_folder(folder, name))) for name, start in starters.items()]
+        measured = deliver.measure(running, deliver.FEW, rounds)
+    titles = [load.title.removeprefix("4 KiB, ") for load in deliver.SMALL]
+    print(f"\n{'others, 4 KiB, msg/s':<24}{'syncs':<18}{''.join(f'{title:>16}' for title in titles)}{'cpu ms/msg':>12}")
+    for server in running:
+        figures = [by_server[server.name] for by_server in measured.values()]
+        rates = "".join(f"{_figure(one['messages_per_s']):>16}" for one in figures)
+        cpu_ms = median([one["cpu_ms_per_message"] for one in figures])
+        print(f"{server.name:<24}{server.syncs:<18}{rates}{_figure(cpu_ms):>12}", flush=True)
+    return measured, []
 
 
 def measure_relay(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict[str, dict]], list[Row]]:
@@ -170,6 +190,7 @@ def _figure(value: float) -> str:
 _MEASUREMENTS = {
     "deliver": partial(measure_deliver, deliver.SMALL),
     "large": partial(measure_deliver, deliver.LARGE),
+    "others": measure_others,
     "relay": measure_relay,
     "pop3": partial(measure_pop3, True),
     # A mailbox that another program has filled: its names do not tell the sizes.

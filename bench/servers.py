@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,22 +12,25 @@ from pathlib import Path
 
 from bench.pop3 import LOGIN, PASSWORD, Client, Pop3Server
 from tests.integration.server import Server
+from tests.peers.certificates import Authority
+from tests.peers.chasquid import Chasquid
 from tests.peers.dovecot import Dovecot
 from tests.peers.postfix import Postfix
-from tests.peers.running import MAILBOX_OWNER, give_to, wait_until
+from tests.peers.running import MAILBOX_OWNER, free_port, give_to, takes_connections, wait_until
 
 OURS = "mailserver"
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """A running server to send to. `group` is its process group."""
+    """A running server to send to. `group` is its process group; `syncs` what is on disk when it says 250."""
 
     name: str
     port: int
     recipient: str
     maildir: Path
     group: int
+    syncs: str = "file and folder"
 
     def empty(self) -> None:
         """Put what came so far aside, under another name.
@@ -65,9 +70,35 @@ def postfix(folder: Path) -> Iterator[SmtpServer]:
     folder.mkdir()
     postfix = Postfix(folder, users=("bob",), settings={"smtpd_client_connection_count_limit": "0"}).start()
     try:
-        yield SmtpServer("Postfix", postfix.port, "bob@remote.test", postfix.maildir("bob"), postfix.pid)
+        yield SmtpServer("Postfix", postfix.port, "bob@remote.test", postfix.maildir("bob"), postfix.pid, "file")
     finally:
         postfix.stop()
+
+
+@contextmanager
+def chasquid(folder: Path) -> Iterator[SmtpServer]:
+    """chasquid as it comes; it syncs nothing. Its delivery agent is a shell script, as its manual suggests."""
+    folder.mkdir()
+    certificate = Authority(folder).issue("mx.remote.test")
+    server = Chasquid(folder / "chasquid", certificate=certificate).start()
+    try:
+        yield SmtpServer("chasquid", server.port, "bob@remote.test", server.maildir("bob"), server.pid, "nothing")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def aiosmtpd(folder: Path) -> Iterator[SmtpServer]:
+    """aiosmtpd with a handler of a few lines, in a process of its own."""
+    folder.mkdir()
+    port, maildir = free_port(), folder / "maildir"
+    command = [sys.executable, "-m", "bench.aiosmtpd_maildir", str(port), str(maildir)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], start_new_session=True) as process:
+        try:
+            wait_until(lambda: takes_connections(port), "aiosmtpd listens")
+            yield SmtpServer("aiosmtpd", port, "bob@remote.test", maildir, process.pid, "file")
+        finally:
+            process.kill()
 
 
 @contextmanager

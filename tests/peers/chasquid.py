@@ -79,6 +79,11 @@ class Chasquid:
         """Stop it; `start` may follow, on the same ports."""
         self._daemon.stop()
 
+    @property
+    def pid(self) -> int:
+        """Its process, which leads a group of its own."""
+        return self._daemon.pid
+
     def maildir(self, local_part: str) -> Path:
         """Where mail for `local_part@domain` lands."""
         return self._mailboxes / local_part
