@@ -139,8 +139,8 @@ class GroupCommitter:
                 raise Overloaded("too many messages wait for the disk")
             self._line.append(waiting)
             self._line_octets += waiting.octets
-            # A copy for each mailbox; what goes on to the queue is one more.
-            self._taken_since += waiting.octets * (len(acceptance.local) + 1)
+            # One for each mailbox, and one for the queue.
+            self._taken_since += waiting.octets * (len(acceptance.local) + bool(acceptance.remote))
             self._awake.notify()
         return waiting.answer
 

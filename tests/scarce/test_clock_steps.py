@@ -10,7 +10,7 @@ from tests.integration.server import ALICE, HOST, LIMIT_S, Server, wait_until
 from tests.soak.next_hop import next_hop
 
 DAY_S = 86_400
-FORWARD_AND_BACK = pytest.mark.parametrize("seconds", [3600, DAY_S, -3600, -10 * DAY_S])
+FORWARD_AND_BACK = pytest.mark.parametrize("seconds", [DAY_S, -10 * DAY_S])
 
 
 def send(server, recipient=ALICE):
