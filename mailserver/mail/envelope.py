@@ -66,8 +66,9 @@ class Envelope:
     size_octets: int | None = None
 
     def with_recipients(self, recipients: Iterable[Recipient]) -> "Envelope":
-        """The same envelope for other recipients."""
-        return replace(self, recipients=tuple(recipients))
+        """The same envelope for other recipients; itself when they are the same, as they nearly always are."""
+        others = tuple(recipients)
+        return self if others == self.recipients else replace(self, recipients=others)
 
 
 def path_text(path: Mailbox | None) -> str:

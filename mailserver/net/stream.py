@@ -10,6 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailserver.net.sending import send
 from mailserver.net.tls_client import ClientTls
 from mailserver.ports import ConnectionFailed, TlsDetails, TlsFailed, TlsRequirement
 
@@ -67,7 +68,7 @@ class TcpStream(Protocol):
         if self._lost is not None or self._is_closing:
             raise self._failed()
         if len(octets) < SMALL_OCTETS:
-            self.transport.write(octets)
+            send(self.transport, octets)
             return
         # Registered for this write only: a transport with a producer would not close after a TLS error.
         self.transport.registerProducer(self, True)

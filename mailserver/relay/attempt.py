@@ -216,28 +216,30 @@ class _Attempt:
         self._pending = list(dict.fromkeys(envelope.recipients))
         self._outcomes: dict[Recipient, Outcome] = {}
         self._current: Conversation | None = None
-        self._is_over = False
+        self._begins_until = 0.0
         self._has_ipv4_left = False
         self._missing_tls = ""
 
     async def run(self) -> dict[Recipient, Outcome]:
         limits, clock = self._transmitter.outward.limits, self._transmitter.clock
-        timers = [clock.call_later(limits.attempt_s, self._begin_no_more), clock.call_later(limits.hard_s, self._drop)]
+        self._begins_until = clock.monotonic() + limits.attempt_s
+        timer = clock.call_later(limits.hard_s, self._drop)
         try:
             await self._use_waiting_conversation()
             if self._pending:
                 await self._try_hosts()
         finally:
-            for timer in timers:
-                timer.cancel()
+            timer.cancel()
             # Only an attempt that was cancelled still has one.
             self._drop()
         for recipient in self._pending:
             self._outcomes.setdefault(recipient, Deferred("no time was left in this attempt", Stage.CONNECT))
         return self._outcomes
 
-    def _begin_no_more(self) -> None:
-        self._is_over = True
+    @property
+    def _is_over(self) -> bool:
+        """Whether no other host is begun."""
+        return self._transmitter.clock.monotonic() >= self._begins_until
 
     def _drop(self) -> None:
         if self._current is not None:

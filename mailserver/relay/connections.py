@@ -4,6 +4,7 @@ Opening a connection costs a handshake or two and, with TLS, more CPU than a sma
 conversation stays for a few seconds. The most recently used one is taken first, the others age and end with QUIT.
 """
 
+import math
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -14,12 +15,15 @@ from mailserver.ports import Cancellable, Clock, Conversation
 
 _log = Logger()
 
+# Two times that differ by less are the same.
+_INSTANT_S = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
     conversation: Conversation
     is_tls_missing: bool
-    timer: Cancellable
+    expires_at: float
 
 
 class IdleConversations:
@@ -32,6 +36,8 @@ class IdleConversations:
         self._idle: dict[Route, list[_Idle]] = {}
         self._count = 0
         self._is_closed = False
+        # One for all: most conversations are taken again long before their time.
+        self._timer: Cancellable | None = None
 
     def take(self, route: Route) -> tuple[Conversation, bool] | None:
         """One that waits for this route, and what `give` was told of it; the caller has it alone now.
@@ -53,10 +59,11 @@ class IdleConversations:
         if self._is_closed or not conversation.can_send or self._keep_s <= 0 or self._count >= self._max_idle:
             _end(conversation)
             return
-        timer = self._clock.call_later(self._keep_s, lambda: self._expire(route, idle))
-        idle = _Idle(conversation, is_tls_missing, timer)
-        self._idle.setdefault(route, []).append(idle)
+        expires_at = self._clock.monotonic() + self._keep_s
+        self._idle.setdefault(route, []).append(_Idle(conversation, is_tls_missing, expires_at))
         self._count += 1
+        if self._timer is None:
+            self._timer = self._clock.call_later(self._keep_s, self._expire_old)
 
     def end(self, conversation: Conversation) -> None:
         """QUIT to one that no other message is to use. Does not wait."""
@@ -65,16 +72,27 @@ class IdleConversations:
     def close(self) -> None:
         """End all, and keep none from now on."""
         self._is_closed = True
-        for route, waiting in list(self._idle.items()):
-            for idle in list(waiting):
-                self._expire(route, idle)
+        self._expire(math.inf)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _expire(self, route: Route, idle: _Idle) -> None:
-        self._forget(route, idle)
-        _end(idle.conversation)
+    def _expire_old(self) -> None:
+        """End those whose time has come, and look again when it has for the next."""
+        self._timer = None
+        now = self._clock.monotonic()
+        self._expire(now + _INSTANT_S)
+        if self._idle:
+            earliest = min(idle.expires_at for waiting in self._idle.values() for idle in waiting)
+            self._timer = self._clock.call_later(earliest - now, self._expire_old)
+
+    def _expire(self, until: float) -> None:
+        for route, waiting in list(self._idle.items()):
+            for idle in [one for one in waiting if one.expires_at <= until]:
+                self._forget(route, idle)
+                _end(idle.conversation)
 
     def _forget(self, route: Route, idle: _Idle) -> None:
-        idle.timer.cancel()
         self._idle[route].remove(idle)
         if not self._idle[route]:
             del self._idle[route]

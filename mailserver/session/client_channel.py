@@ -11,13 +11,15 @@ from typing import TypeVar
 from mailserver.mail.outcome import Stage
 from mailserver.mail.reply import Reply, printable
 from mailserver.mail.transcript import Transcript
-from mailserver.ports import Clock, ConnectionFailed, Stream, TlsFailed
+from mailserver.ports import Cancellable, Clock, ConnectionFailed, Stream, TlsFailed
 from mailserver.wire.smtp_replies import ReplyFault, ReplyParser
 
 T = TypeVar("T")
 
 # Only what has arrived already counts as last words; the time is for a stream that does not know yet that it is dead.
 LAST_WORDS_S = 5.0
+# Two times that differ by less are the same.
+_INSTANT_S = 0.001
 # What is being written or waited for, where a transcript must not show it.
 AUTH = "AUTH"
 CONTENT = "the content"
@@ -67,7 +69,11 @@ class Gone(Exception):
 
 
 class ClientChannel:
-    """Commands out, replies in, over one stream."""
+    """Commands out, replies in, over one stream. `close` or `drop` must be called at the end.
+
+    Every wait has its deadline, and one timer serves them all: it looks at the present deadline when it fires, and is
+    set anew only when that is nearer. A message has five waits, nearly all of which end at once.
+    """
 
     def __init__(self, stream: Stream, clock: Clock, timeouts: Timeouts) -> None:
         self.stream = stream
@@ -75,6 +81,10 @@ class ClientChannel:
         self._clock = clock
         self._parser = ReplyParser()
         self.transcript: Transcript | None = None
+        self._deadline: float | None = None
+        self._timer: Cancellable | None = None
+        self._fires_at = 0.0
+        self._is_late = False
 
     @property
     def has_input(self) -> bool:
@@ -85,8 +95,14 @@ class ClientChannel:
         """Begin anew behind a TLS handshake."""
         self._parser = ReplyParser()
 
+    def close(self) -> None:
+        """Close the stream when everything written is out; never raises."""
+        self._end_timer()
+        self.stream.close()
+
     def drop(self) -> None:
         """Abort the stream; never raises."""
+        self._end_timer()
         self.stream.abort()
 
     def expect_silence(self) -> None:
@@ -170,21 +186,43 @@ class ClientChannel:
 
     async def within(self, timeout_s: float, awaitable: Awaitable[T], what: str) -> T:
         """The result, or `Gone` when time is over or the connection is. `TlsFailed` passes."""
-        is_late = False
-
-        def give_up() -> None:
-            nonlocal is_late
-            is_late = True
-            self.stream.abort()
-
-        timer = self._clock.call_later(timeout_s, give_up)
+        self._set_deadline(timeout_s)
         try:
             return await awaitable
         except (ConnectionFailed, TlsFailed) as failed:
-            if is_late:
+            if self._is_late:
                 raise Gone(f"no progress within {timeout_s:g} s while waiting for {what}") from failed
             if isinstance(failed, TlsFailed):
                 raise
             raise Gone(f"the connection broke while waiting for {what}: {failed}") from failed
         finally:
-            timer.cancel()
+            self._deadline = None
+
+    def _set_deadline(self, timeout_s: float) -> None:
+        self._deadline = self._clock.monotonic() + timeout_s
+        if self._timer is not None:
+            if self._fires_at <= self._deadline:
+                return
+            self._timer.cancel()
+        self._set_timer(timeout_s)
+
+    def _set_timer(self, delay_s: float) -> None:
+        self._fires_at = self._clock.monotonic() + delay_s
+        self._timer = self._clock.call_later(delay_s, self._look)
+
+    def _look(self) -> None:
+        """The timer: it may have been set for a wait that is long over."""
+        self._timer = None
+        if self._deadline is None:
+            return
+        left_s = self._deadline - self._clock.monotonic()
+        if left_s > _INSTANT_S:
+            self._set_timer(left_s)
+        else:
+            self._is_late = True
+            self.stream.abort()
+
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -169,7 +169,7 @@ class SmtpClientSession:
                         self._must_reset = transaction.leaves_state
                         if not is_usable:
                             self._is_open = False
-                            channel.stream.close()
+                            channel.close()
                         return
         except _ContentTrouble as trouble:
             transaction.lost(str(trouble), Stage.LOCAL)
@@ -214,7 +214,7 @@ class SmtpClientSession:
         except Gone:
             self._channel.drop()
         else:
-            self._channel.stream.close()
+            self._channel.close()
 
     def abort(self) -> None:
         """Drop the connection; what waits answers soon after."""

@@ -531,6 +531,26 @@ def test_every_phase_ends_in_its_time_and_not_before(script, seconds, stage):
     assert stream.ending is not None
 
 
+@pytest.mark.parametrize("way", ["quit", "abort"])
+def test_a_conversation_has_one_timer_and_none_when_it_is_over(way):
+    clock = FakeClock()
+    stream, conversation = session(*PIPED, *SENT, b"250 2.0.0 taken\r\n", C(b"QUIT\r\n"), clock=clock)
+
+    async def one_message():
+        await conversation.open()
+        return await conversation.send(ENVELOPE, CONTENT)
+
+    result = start(one_message())
+    assert isinstance(result.result[A], Delivered)
+    assert len(clock.twisted.getDelayedCalls()) == 1
+    clock.advance(LIMITS.eod_s + 1)  # the time of a wait that is over does no harm
+    assert stream.ending is None
+    assert clock.twisted.getDelayedCalls() == []
+    conversation.abort() if way == "abort" else start(conversation.quit())
+    assert stream.ending is not None
+    assert clock.twisted.getDelayedCalls() == []
+
+
 def test_a_drip_of_octets_does_not_stretch_the_time_for_a_reply():
     clock = FakeClock()
     stream = ScriptedStream()
