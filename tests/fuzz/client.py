@@ -37,7 +37,7 @@ class ClientRun:
         self.waiting: list[str] = []
         self.was_taken: Reply | None = None
         self.accepted = 0
-        self.is_over = False
+        self.is_over = self.is_usable = False
         self._say(self.transaction.start())
 
     def _say(self, octets: bytes) -> None:
@@ -73,7 +73,7 @@ class ClientRun:
                 assert not self.waiting
                 self.waiting.append("CONTENT")
             case Finished(is_usable):
-                self.is_over = True
+                self.is_over, self.is_usable = True, is_usable
                 assert not is_usable or not self.waiting, "used again with answers still to come"
         self._check_stage()
 
