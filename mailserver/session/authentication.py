@@ -1,0 +1,99 @@
+"""Who sent this: what is found out about a stranger's message between its first octet and its 250.
+
+The one step in which all checks of a sender meet. It looks up what they need, all at once and within a bounded time;
+what DNS does not tell by then is *temperror*, never a message kept waiting. The verdicts are written into the message
+(RFC 8601) and told to the journal; what follows from them is decided elsewhere.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mailserver.mail.dns import CannotTell, TextAnswer
+from mailserver.policy.dkim.check import SignatureCheck, is_signed
+from mailserver.policy.dkim.result import NOTHING_SIGNED, SignatureResults
+from mailserver.ports import Blocking, Clock, Lane, Resolver
+
+# For all keys of one message together. A resolver gives up on one name within some 20 seconds.
+KEYS_LIMIT_S = 10.0
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found out about one message."""
+
+    signatures: SignatureResults = NOTHING_SIGNED
+
+
+class Authentication:
+    """Holds what does not change from message to message."""
+
+    def __init__(self, resolver: Resolver, blocking: Blocking, clock: Clock, *, checks_dkim: bool = True) -> None:
+        self._resolver = resolver
+        self._blocking = blocking
+        self._clock = clock
+        self._checks_dkim = checks_dkim
+
+    def begin(self, section: bytes, *, is_whole_header: bool) -> "MessageAuthentication":
+        """One message, whose header section as it came is `section`."""
+        check = None
+        if self._checks_dkim and is_signed(section):
+            check = SignatureCheck(section, self._clock.now(), is_whole_header=is_whole_header)
+        return MessageAuthentication(check, self._resolver, self._blocking, self._clock)
+
+
+class MessageAuthentication:
+    """The checks of one message: the body passes by, then `finish`."""
+
+    def __init__(self, check: SignatureCheck | None, resolver: Resolver, blocking: Blocking, clock: Clock) -> None:
+        self._check = check
+        self._resolver = resolver
+        self._blocking = blocking
+        self._clock = clock
+
+    def body(self, piece: bytes) -> None:
+        """The next octets of the body, CRLF line ends, cut anywhere."""
+        if self._check is not None:
+            self._check.body(piece)
+
+    async def finish(self) -> Findings:
+        """The verdicts, when the content is at its end. Raises `Overloaded`."""
+        return Findings(await self._signatures())
+
+    async def _signatures(self) -> SignatureResults:
+        check = self._check
+        if check is None:
+            return NOTHING_SIGNED
+        keys = await fetch_texts(self._resolver, self._clock, check.key_names, KEYS_LIMIT_S)
+        return await self._blocking.run(Lane.GENERAL, check.results, keys)
+
+
+async def fetch_texts(resolver: Resolver, clock: Clock, names: Iterable[str], limit_s: float) -> dict[str, TextAnswer]:
+    """The TXT records of all names, asked for at once. What is not there after `limit_s` is `CannotTell`."""
+    answers: dict[str, TextAnswer] = {name: CannotTell("no answer in time") for name in names}
+    if not answers:
+        return {}
+    is_over = False
+
+    async def ask(name: str) -> None:
+        answer = await resolver.text(name)
+        if not is_over:
+            answers[name] = answer
+
+    def broke(failure: Failure) -> None:
+        _log.failure("looking up a key broke", failure=failure)
+
+    asking = [Deferred.fromCoroutine(ask(name)).addErrback(broke) for name in answers]
+    late: Deferred[None] = Deferred()
+    timer = clock.call_later(limit_s, lambda: late.callback(None))
+    try:
+        await DeferredList([DeferredList(asking), late], fireOnOneCallback=True)
+    finally:
+        is_over = True
+        timer.cancel()
+    return answers
