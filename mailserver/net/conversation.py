@@ -26,6 +26,7 @@ from mailserver.maillog import Disconnected, Sink
 from mailserver.net.coroutines import run
 from mailserver.net.deadlines import RATE_PERIOD_S, Deadlines, Phase, TimedOut, Timeouts
 from mailserver.net.ending import CLOSED_BY_CLIENT, unsent_octets, why_it_ended
+from mailserver.net.sending import send
 from mailserver.net.tls import ServerTls
 from mailserver.net.turns import Turns
 from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
@@ -134,6 +135,7 @@ class Conversation(TwistedProtocol):
         self._is_aborted = False
         self._is_shutting_down = False
         self._has_input_ended = False
+        self._is_lingering = False
         self._unread = 0
         self._out: list[bytes] = []
         self._out_octets = 0
@@ -218,10 +220,13 @@ class Conversation(TwistedProtocol):
         and send it again.
         """
         self._has_input_ended = True
-        self._pump()
+        if self._is_lingering and not self._is_gone:
+            self.transport.loseConnection()
+        else:
+            self._pump()
 
     def writeConnectionLost(self) -> None:
-        """Never called: we close both halves at once."""
+        """Our half is closed: the client has all our words, or will have (see `_linger`)."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, for whatever reason."""
@@ -361,20 +366,7 @@ class Conversation(TwistedProtocol):
                 self._write(octets)
 
     def _write(self, octets: bytes) -> None:
-        """Send at once what the kernel takes; only the rest goes the transport's way, through the poller.
-
-        Twisted's own `write` asks the poller first, which costs three system calls more a reply (docs/performance.md).
-        Under TLS, and while older octets wait, the transport does it alone.
-        """
-        transport = self.transport
-        if type(transport) is Server and not (transport.TLS or transport.dataBuffer or transport._tempDataBuffer):
-            sent = transport.writeSomeData(octets)
-            if sent == len(octets):
-                return
-            if isinstance(sent, int) and sent > 0:
-                octets = octets[sent:]
-            # Anything else is a connection that broke: the transport finds out for itself.
-        transport.write(octets)
+        send(self.transport, octets)
 
     def _do_then(self) -> None:
         then, self._then = self._then, Then.CONTINUE
@@ -452,7 +444,8 @@ class Conversation(TwistedProtocol):
         if not self._is_gone and not self._is_closing:
             self._reason = why
             self._write_last(words)
-            self._close()
+            # The place is needed now.
+            self._close(may_linger=False)
 
     def abort(self) -> None:
         """Drop the connection now."""
@@ -469,7 +462,7 @@ class Conversation(TwistedProtocol):
             self._out.append(words)
             self._flush()
 
-    def _close(self) -> None:
+    def _close(self, *, may_linger: bool = True) -> None:
         """Close when what was written is out; the timer drops it when the client does not take that."""
         if self._is_closing or self._is_gone:
             return
@@ -481,8 +474,23 @@ class Conversation(TwistedProtocol):
         if self._is_shaking_hands:
             self.abort()
         elif not self._is_aborted:
-            self.transport.loseConnection()
+            if not (may_linger and self._linger()):
+                self.transport.loseConnection()
             self._arm(CLOSE_GRACE_S)
+
+    def _linger(self) -> bool:
+        """Close our half only and read the client's to its end, for nothing, when the end is our wish and not its own.
+
+        A kernel that has unread input when a connection is closed, or gets more, resets it, and the client never sees
+        our last words (RFC 1122 4.2.2.13). TLS reads on by itself. An idle client at the server's stop sends nothing.
+        """
+        transport = self.transport
+        is_unexpected = self._reason and not (self._is_shutting_down and not self._is_in_content())
+        if not is_unexpected or self._has_input_ended or type(transport) is not Server or transport.TLS:
+            return False
+        self._is_lingering = True
+        transport.loseWriteConnection()
+        return True
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

@@ -30,10 +30,10 @@ class Pop3Conversation(Conversation):
         answer = await self._session.answer(event)
         octets = self._machine.reply(answer.reply)
         if answer.reply.pieces is None:
-            return Answer(octets, answer.then)
+            return Answer(octets, answer.then, answer.why)
         self._out.append(octets)
         self._flush()
-        return Answer(b"", await self._stream(answer.reply.pieces, answer.then))
+        return Answer(b"", await self._stream(answer.reply.pieces, answer.then), answer.why)
 
     async def _stream(self, source: PieceSource, then: Then) -> Then:
         """Write piece after piece, each when the client took most of those before."""

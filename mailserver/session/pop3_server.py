@@ -155,7 +155,7 @@ class Pop3Session:
                 return self._start_tls()
             case InjectedOctets():
                 self._log_refused("STLS", replies.INJECTED_OCTETS)
-                return Answer(replies.INJECTED_OCTETS, Then.CLOSE)
+                return Answer(replies.INJECTED_OCTETS, Then.CLOSE, "octets before the TLS handshake")
             case Utf8():
                 # Deviation from RFC 6856 2: without UTF8 a client gets UTF-8 headers all the same. Downgrading them
                 # (RFC 6857) would change sizes and content, and clients of today read UTF-8.
@@ -171,7 +171,7 @@ class Pop3Session:
         self._errors += 1
         if self._errors >= self._settings.max_errors:
             self._log_refused(event.verb, replies.TOO_MANY_ERRORS)
-            return Answer(replies.TOO_MANY_ERRORS, Then.CLOSE)
+            return Answer(replies.TOO_MANY_ERRORS, Then.CLOSE, "too many errors")
         return Answer(event.reply)
 
     def _log_refused(self, verb: str, reply: Pop3Reply) -> None:
@@ -297,7 +297,7 @@ class Pop3Session:
         self._wrong_logins += 1
         await self._patience.after_failure(began)
         if self._wrong_logins >= doors.guesses.max_failures:
-            return Answer(replies.LOGIN_WRONG_TOO_OFTEN, Then.CLOSE)
+            return Answer(replies.LOGIN_WRONG_TOO_OFTEN, Then.CLOSE, "too many wrong logins")
         return Answer(replies.LOGIN_WRONG)
 
     def _not_now(self, reply: Pop3Reply, login: str, mechanism: str, reason: str) -> Answer[Pop3Reply]:
