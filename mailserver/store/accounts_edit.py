@@ -28,7 +28,7 @@ from tomlkit.items import InlineTable, Table
 from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
 from mailserver.store.account_tables import VERSION, AccountsError, read_tables
 from mailserver.store.accounts import read_accounts_file
-from mailserver.store.files import FILE_MODE, Files
+from mailserver.store.files import DISK, Files
 
 # An edit takes milliseconds; who waits longer waits for somebody who is stuck.
 LOCK_TIMEOUT_S = 15.0
@@ -49,7 +49,7 @@ class EntryExists(KeyError):
 
 
 @contextlib.contextmanager
-def editing(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator["AccountsDocument"]:
+def editing(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S, files: Files = DISK) -> Iterator["AccountsDocument"]:
     """The document, to be changed inside the `with`; written at its end if it was changed and nothing was raised.
 
     Raises `AccountsError` when the file is broken, cannot be written, or somebody else holds the lock for
@@ -58,15 +58,15 @@ def editing(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator["Accou
     # A link stays a link: what it points to is replaced.
     path = Path(os.path.realpath(path))
     try:
-        Files().make_folders(str(path.parent))
-        with _locked(path, timeout_s):
+        files.make_folders(str(path.parent))
+        with _locked(files, path, timeout_s):
             octets = read_accounts_file(path)
             # Nothing is built on a broken file; a newer version is refused here too. Domains only matter for warnings.
             read_tables(octets, path, domains=(), postmaster=Mailbox("postmaster", ""))
             document = AccountsDocument(octets)
             yield document
             if document.is_changed:
-                _replace(path, document.octets())
+                _replace(files, path, document.octets())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise AccountsError([f"{error.filename or path}: cannot be written: {reason}"]) from error
@@ -204,9 +204,9 @@ def lock_path(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, timeout_s: float) -> Iterator[None]:
+def _locked(files: Files, path: Path, timeout_s: float) -> Iterator[None]:
     """Hold `<file>.lock`, which is a file of its own because the accounts file is another one after each edit."""
-    descriptor = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    descriptor = files.open_lock(str(lock_path(path)))
     try:
         deadline = time.monotonic() + timeout_s
         while True:
@@ -224,15 +224,14 @@ def _locked(path: Path, timeout_s: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(path: Path, octets: bytes) -> None:
-    files = Files()
+def _replace(files: Files, path: Path, octets: bytes) -> None:
     for left_over in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         files.discard(str(left_over))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     descriptor = files.create(str(temporary))
     try:
         try:
-            _take_on_owner_and_mode(path, descriptor)
+            _take_on_owner_and_mode(files, path, descriptor)
             files.write(descriptor, (octets,))
             files.sync(descriptor)
         finally:
@@ -244,7 +243,7 @@ def _replace(path: Path, octets: bytes) -> None:
     files.sync_folder(str(path.parent))
 
 
-def _take_on_owner_and_mode(path: Path, descriptor: int) -> None:
+def _take_on_owner_and_mode(files: Files, path: Path, descriptor: int) -> None:
     """Give the new file the old one's owner, group and mode; refused when that is not possible."""
     try:
         old = path.stat()
@@ -252,5 +251,5 @@ def _take_on_owner_and_mode(path: Path, descriptor: int) -> None:
         return
     new = os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        os.fchown(descriptor, old.st_uid, old.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+        files.set_owner(descriptor, old.st_uid, old.st_gid)
+    files.set_mode(descriptor, stat.S_IMODE(old.st_mode))

@@ -38,6 +38,7 @@ from pathlib import Path
 from mailserver.store.drop_folders import SET_ASIDE, narrow, open_set_aside
 from mailserver.store.drop_format import MAX_DROP_HEAD_OCTETS, TEMPORARY_PREFIX, is_drop_name
 from mailserver.store.drop_message import Dropped, Key, Odd, check_regular, key_of, login_of, open_dropped
+from mailserver.store.files import DISK, Files
 
 # What one look hands out: so many of one owner, so many in all. The rest has its turn at the next look.
 PER_OWNER = 50
@@ -81,8 +82,9 @@ class Look:
 class DropFolder:
     """One server's hold on the folder. Calls come one at a time, in any thread. `max_octets` bounds a whole file."""
 
-    def __init__(self, path: Path, *, max_octets: int) -> None:
+    def __init__(self, path: Path, *, max_octets: int, files: Files = DISK) -> None:
         self.path = path
+        self._files = files
         self._max_octets = max_octets + MAX_DROP_HEAD_OCTETS
         self._folder = -1
         self._trouble = ""
@@ -136,7 +138,7 @@ class DropFolder:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise OSError("another server picks up there; give this one a folder of its own") from None
-            narrow(folder, status.st_mode)
+            narrow(self._files, folder, status.st_mode)
         except OSError:
             os.close(folder)
             raise
@@ -183,7 +185,7 @@ class DropFolder:
         status = entry.stat(follow_symlinks=False)
         if entry.name.startswith(TEMPORARY_PREFIX) and stat.S_ISREG(status.st_mode):
             if time.time() - status.st_ctime > _TEMPORARY_AGE_S:
-                os.unlink(entry.name, dir_fd=self._folder)
+                self._files.unlink_in(self._folder, entry.name)
             return None
         if key_of(status) in self._left or key_of(status) in self._done:
             return None
@@ -214,7 +216,7 @@ class DropFolder:
         Then it is not sent again while the server runs, and removing is tried at every look.
         """
         try:
-            os.unlink(dropped.name, dir_fd=self._folder)
+            self._files.unlink_in(self._folder, dropped.name)
         except FileNotFoundError:
             return ""
         except OSError as error:
@@ -222,7 +224,7 @@ class DropFolder:
             return error.strerror or str(error)
         # Forgetting the removal would cost a second delivery.
         with contextlib.suppress(OSError):
-            os.fsync(self._folder)
+            self._files.sync_opened_folder(self._folder)
         return ""
 
     def set_aside(self, name: str, reason: str) -> Look:
@@ -235,7 +237,7 @@ class DropFolder:
         for key, name in list(self._done.items()):
             try:
                 if key_of(os.stat(name, dir_fd=self._folder, follow_symlinks=False)) == key:
-                    os.unlink(name, dir_fd=self._folder)
+                    self._files.unlink_in(self._folder, name)
             except FileNotFoundError:
                 pass
             except OSError:
@@ -256,13 +258,13 @@ class DropFolder:
 
     def _move_aside(self, name: str) -> bool:
         try:
-            folder = open_set_aside(self._folder)
+            folder = open_set_aside(self._files, self._folder)
         except OSError:
             return False
         try:
             # A name of ours: theirs may hold anything, and may be there already.
             new = f"{int(time.time() * 1_000_000)}.{os.getpid()}.{next(self._number)}"
-            os.rename(name, new, src_dir_fd=self._folder, dst_dir_fd=folder)
+            self._files.rename_in(self._folder, name, folder, new)
         except OSError:
             return False
         finally:

@@ -6,23 +6,25 @@ import stat
 import time
 from pathlib import Path
 
+from mailserver.store.files import DISK, Files
+
 SET_ASIDE = "set-aside"
 
 
-def make_drop_folder(path: Path, uid: int | None = None, gid: int | None = None) -> None:
+def make_drop_folder(path: Path, uid: int | None = None, gid: int | None = None, files: Files = DISK) -> None:
     """Make a missing folder, for this user if root makes it. What cannot be made is told by `DropFolder.look`."""
     try:
-        path.mkdir(0o700)
+        files.make_new_folder(str(path))
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return
     try:
         if uid is not None and gid is not None:
-            os.fchown(folder, uid, gid)
+            files.set_owner(folder, uid, gid)
         # Some sandboxes allow no set-group-id bit; the names that nobody knows protect the files then.
         for mode in (0o3733, 0o1733):
             with contextlib.suppress(OSError):
-                os.fchmod(folder, mode)
+                files.set_mode(folder, mode)
                 break
     except OSError:
         return
@@ -30,21 +32,21 @@ def make_drop_folder(path: Path, uid: int | None = None, gid: int | None = None)
         os.close(folder)
 
 
-def narrow(folder: int, mode: int) -> None:
+def narrow(files: Files, folder: int, mode: int) -> None:
     """A folder that others can write keeps them from listing it, and from each other's files."""
     if mode & 0o022:
         wanted = (stat.S_IMODE(mode) | stat.S_ISVTX) & ~0o044
         if wanted != stat.S_IMODE(mode):
-            os.fchmod(folder, wanted)
+            files.set_mode(folder, wanted)
 
 
-def open_set_aside(folder: int) -> int:
+def open_set_aside(files: Files, folder: int) -> int:
     """`set-aside`, opened; whatever else somebody has put there under this name is renamed first."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError):
-        os.mkdir(SET_ASIDE, 0o700, dir_fd=folder)
+        files.make_folder_in(folder, SET_ASIDE)
     status = os.stat(SET_ASIDE, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        os.rename(SET_ASIDE, f"not-{SET_ASIDE}.{time.time_ns()}", src_dir_fd=folder, dst_dir_fd=folder)
-        os.mkdir(SET_ASIDE, 0o700, dir_fd=folder)
+        files.rename_in(folder, SET_ASIDE, folder, f"not-{SET_ASIDE}.{time.time_ns()}")
+        files.make_folder_in(folder, SET_ASIDE)
     return os.open(SET_ASIDE, flags, dir_fd=folder)

@@ -13,48 +13,46 @@ import stat
 from pathlib import Path
 
 from mailserver.store.drop_format import TEMPORARY_PREFIX, new_name
+from mailserver.store.files import DISK, Files
 
 
-def leave_message(folder: Path, octets: bytes) -> str:
+def leave_message(folder: Path, octets: bytes, files: Files = DISK) -> str:
     """Write a whole file, and give its name. Durable when it returns. Raises `OSError`, then nothing is left behind."""
     directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # With the set-group-id bit new files belong to the server's group; else the name nobody knows has to do.
         has_group = os.fstat(directory).st_mode & stat.S_ISGID
-        return _written(directory, octets, 0o640 if has_group else 0o644)
+        return _written(files, directory, octets, 0o640 if has_group else 0o644)
     finally:
         os.close(directory)
 
 
-def _written(directory: int, octets: bytes, mode: int) -> str:
+def _written(files: Files, directory: int, octets: bytes, mode: int) -> str:
     name = new_name()
     temporary = TEMPORARY_PREFIX + name
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
+    descriptor = files.create_in(directory, temporary)
     try:
         try:
-            left = memoryview(octets)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fchmod(descriptor, mode)  # whatever the umask
-            os.fsync(descriptor)
-            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            files.write(descriptor, (octets,))
+            files.set_mode(descriptor, mode)
+            files.sync(descriptor)
+            files.rename_in(directory, temporary, directory, name)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=directory)
+                files.unlink_in(directory, temporary)
             raise
         # From here on the message may be picked up at any moment, so nothing that happens is a failure to send.
         with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-            _sync_folder(directory)
+            files.sync(descriptor)
+            _sync_folder(files, directory)
     finally:
         os.close(descriptor)
     return name
 
 
-def _sync_folder(directory: int) -> None:
+def _sync_folder(files: Files, directory: int) -> None:
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        os.fsync(descriptor)
+        files.sync_opened_folder(descriptor)
     finally:
         os.close(descriptor)

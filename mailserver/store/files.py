@@ -4,7 +4,9 @@ What "durable" takes, in this order: create under a temporary name, write, fsync
 folder. A failed fsync is final: the page may be marked clean though it never reached the disk, so the caller removes
 the file and writes another; nobody calls `sync` twice on one descriptor.
 
-`Files` is an object and not a set of functions so that tests can put a failing or forgetful disk in its place.
+Nothing else in `store` changes the disk (a test reads the sources for that; SQLite's own files are the one exception).
+`Files` is an object and not a set of functions so that tests can put a failing or forgetful disk in its place
+(`tests/faults`); what of a disk the rest may count on stands in docs/decisions/0005-what-a-power-cut-may-do.md.
 """
 
 import ctypes
@@ -17,6 +19,7 @@ from mailserver.ports import StorageFull, StorageTrouble
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+_NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 # Linux takes at most 1,024 pieces in one writev (IOV_MAX).
 _MAX_PIECES = 1024
 _SYNC_FILE_RANGE_WRITE = 2
@@ -48,7 +51,15 @@ class Files:
 
     def create(self, path: str) -> int:
         """A descriptor for a new file, mode 0600; an existing one, or a link, is an error."""
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+        return os.open(path, _NEW, FILE_MODE)
+
+    def create_in(self, folder: int, name: str) -> int:
+        """The same below an opened folder (one opened with O_PATH will do)."""
+        return os.open(name, _NEW, FILE_MODE, dir_fd=folder)
+
+    def open_lock(self, path: str) -> int:
+        """A descriptor for a file that is only there to be locked; made, mode 0600, when it is missing."""
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
 
     def duplicate(self, descriptor: int) -> int:
         """A second descriptor for the same file."""
@@ -63,6 +74,25 @@ class Files:
                 written -= len(left.pop(0))
             if written:
                 left[0] = left[0][written:]
+
+    def overwrite(self, descriptor: int, octets: bytes) -> None:
+        """Put this few octets in place of all that the file holds. Neither atomic nor durable: for texts in locks."""
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, octets, 0)
+
+    def set_mode(self, descriptor: int, mode: int) -> None:
+        """Whatever the umask."""
+        os.fchmod(descriptor, mode)
+
+    def set_owner(self, descriptor: int, uid: int, gid: int) -> None:
+        """Give it away."""
+        os.fchown(descriptor, uid, gid)
+
+    def write_at(self, descriptor: int, octets: bytes, offset: int) -> None:
+        """Write over what stands at `offset`, whole."""
+        while octets:
+            written = os.pwrite(descriptor, octets, offset)
+            octets, offset = octets[written:], offset + written
 
     def start_writeback(self, descriptor: int) -> None:
         """Have the kernel begin to write this file, without waiting.
@@ -85,9 +115,17 @@ class Files:
         """Atomic; the new name is durable only after `sync_folder`."""
         os.rename(source, target)
 
+    def rename_in(self, folder: int, name: str, target_folder: int, target: str) -> None:
+        """The same with both names below opened folders."""
+        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+
     def unlink(self, path: str) -> None:
         """Remove a name."""
         os.unlink(path)
+
+    def unlink_in(self, folder: int, name: str) -> None:
+        """The same below an opened folder."""
+        os.unlink(name, dir_fd=folder)
 
     def sync_folder(self, path: str) -> None:
         """Return when the names in this folder are on disk."""
@@ -96,6 +134,18 @@ class Files:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def sync_opened_folder(self, folder: int) -> None:
+        """The same for a folder that is open for reading."""
+        os.fsync(folder)
+
+    def make_folder_in(self, folder: int, name: str) -> None:
+        """A new folder below an opened one, mode 0700; an existing one is an error."""
+        os.mkdir(name, FOLDER_MODE, dir_fd=folder)
+
+    def make_new_folder(self, path: str) -> None:
+        """One folder, mode 0700; an existing one is an error."""
+        os.mkdir(path, FOLDER_MODE)
 
     def make_folder(self, path: str) -> None:
         """One folder, mode 0700; an existing one is fine."""
@@ -137,3 +187,7 @@ class Files:
             self.discard(temporary)
             raise
         self.sync_folder(os.path.dirname(path))
+
+
+# The real disk, for what is not handed one.
+DISK = Files()

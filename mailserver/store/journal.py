@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from mailserver.store.files import DISK, Files
 from mailserver.store.journal_facts import Fact
-from mailserver.store.journal_format import JournalDamaged, JournalUnavailable, named, open_for_writing
+from mailserver.store.journal_format import STEPS, JournalDamaged, JournalUnavailable, named, open_for_writing
 
 # Old rows go in slices, so that a new batch never waits long.
 SLICE = 1000
@@ -34,9 +35,9 @@ _OLDEST = "SELECT number FROM event ORDER BY number LIMIT ?"
 class Journal:
     """An open journal. Raises as `open_for_writing` does; every other method `JournalUnavailable`, `JournalDamaged`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Files = DISK) -> None:
         self._path = path
-        self._connection = open_for_writing(path)
+        self._connection = open_for_writing(path, STEPS, files)
         try:
             (last,) = self._connection.execute("SELECT max(number) FROM event").fetchone()
             self._identity = _identity(path)

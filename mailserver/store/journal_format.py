@@ -21,11 +21,12 @@ What a crash can leave, and who cleans it up:
 """
 
 import contextlib
-import os
 import sqlite3
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+
+from mailserver.store.files import DISK, Files
 
 FILE_NAME = "journal.sqlite3"
 DAMAGED_SUFFIX = ".damaged"
@@ -71,13 +72,13 @@ def named(error: sqlite3.Error) -> JournalUnavailable | JournalDamaged:
     return JournalUnavailable(str(error))
 
 
-def open_for_writing(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connection:
+def open_for_writing(path: Path, steps: Sequence[str] = STEPS, files: Files = DISK) -> sqlite3.Connection:
     """The journal, made (0600) or brought up to date if need be. For the one process that holds the state lock.
 
     Raises `JournalUnavailable`, `JournalNewer` or `JournalDamaged`.
     """
     try:
-        _make_file(path)
+        _make_file(path, files)
         connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise named(error) from error
@@ -94,10 +95,10 @@ def open_for_writing(path: Path, steps: Sequence[str] = STEPS) -> sqlite3.Connec
     return connection
 
 
-def _make_file(path: Path) -> None:
+def _make_file(path: Path, files: Files) -> None:
     """SQLite gives `-wal` and `-shm` the mode of the file itself."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        files.close(files.create(str(path)))
     except FileExistsError:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise JournalDamaged("it is not a regular file") from None
@@ -134,16 +135,16 @@ def check_version(connection: sqlite3.Connection, path: Path, known: int = len(S
     return int(version)
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path, files: Files = DISK) -> Path:
     """Move a damaged file out of the way, over the one that was moved before; where it is now. Raises `OSError`."""
     target = path.with_name(path.name + DAMAGED_SUFFIX)
-    path.rename(target)
-    remove_remains(path)
+    files.rename(str(path), str(target))
+    remove_remains(path, files)
     return target
 
 
-def remove_remains(path: Path) -> None:
+def remove_remains(path: Path, files: Files = DISK) -> None:
     """Remove the `-wal` of a file that is gone or was replaced: beside another it does damage. Raises `OSError`."""
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).unlink()
+            files.unlink(f"{path}{suffix}")

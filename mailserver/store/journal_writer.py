@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mailserver.config import Journal as JournalSettings
 from mailserver.maillog import MailEvent, Sink, Trouble
+from mailserver.store.files import DISK, Files
 from mailserver.store.journal import Journal
 from mailserver.store.journal_facts import Fact, Facts, lost
 from mailserver.store.journal_format import (
@@ -71,8 +72,16 @@ class JournalWriter:
     `tell` takes the troubles; it is called in the writer's thread. `now` answers seconds since the epoch.
     """
 
-    def __init__(self, path: Path, rules: JournalRules, tell: Sink, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rules: JournalRules,
+        tell: Sink,
+        now: Callable[[], float] = time.time,
+        files: Files = DISK,
+    ) -> None:
         self._path = path
+        self._files = files
         self._rules = rules
         self._tell = tell
         self._now = now
@@ -206,11 +215,11 @@ class JournalWriter:
         if self._journal is not None and not self._journal.is_in_place:
             self._let_go()
             try:
-                remove_remains(self._path)
+                remove_remains(self._path, self._files)
             except OSError as error:
                 raise JournalUnavailable(f"{error.filename}: {error.strerror}") from error
         if self._journal is None:
-            self._journal = Journal(self._path)
+            self._journal = Journal(self._path, self._files)
             self._is_pruning = True
         return self._journal
 
@@ -239,7 +248,7 @@ class JournalWriter:
     def _set_aside(self, damage: JournalDamaged) -> None:
         self._let_go()
         try:
-            where = set_aside(self._path)
+            where = set_aside(self._path, self._files)
         except OSError as error:
             raise JournalUnavailable(f"{damage}; it cannot be set aside: {error.strerror}") from error
         self._trouble("damaged", str(damage), f"a new one is begun; the old one is {where}")

@@ -69,6 +69,20 @@ class LargeContent:
             self.error = storage_error(error)
             self.discard()
 
+    def complete(self, received: bytes) -> None:
+        """Write the trace fields (CRLF) over those that stood in for them: the last part of the head, as long.
+
+        Trouble is remembered in `error`.
+        """
+        if self.place is Place.LOOSE or self.error is not None:
+            return  # a loose file has no head: its copies get theirs from the acceptance
+        octets = received.replace(b"\r", b"") if self.place is Place.MAILDIR else received
+        try:
+            self._files.write_at(self.descriptor, octets, self.head_octets - len(octets))
+        except OSError as error:
+            self.error = storage_error(error)
+            self.discard()
+
     def with_lf(self) -> Iterator[bytes]:
         """The content in blocks with LF line ends. Raises `OSError`."""
         for block in self._blocks():
@@ -90,7 +104,7 @@ class LargeContent:
         if self.descriptor >= 0:
             descriptor, self.descriptor = self.descriptor, -1
             try:
-                os.close(descriptor)
+                self._files.close(descriptor)
             except OSError as error:
                 # What had to be on disk was synced before through another descriptor.
                 self.error = self.error or storage_error(error)

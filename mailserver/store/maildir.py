@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mailserver.mail.address import Mailbox
-from mailserver.store.files import Files
+from mailserver.store.files import DISK, Files
 from mailserver.store.maildir_names import build_name
 from mailserver.store.paths import maildir_path
 
@@ -93,7 +93,7 @@ class Maildirs:
         self._files.sync_folder(folder)
 
 
-def sweep(root: Path, own_host: str, now: float) -> int:
+def sweep(root: Path, own_host: str, now: float, files: Files = DISK) -> int:
     """Remove what a crash left in `tmp/` of every Maildir below `root`; the number of files removed.
 
     Ours go at once, other programs' after 36 hours untouched. Called at start, before the first connection, so nothing
@@ -106,7 +106,7 @@ def sweep(root: Path, own_host: str, now: float) -> int:
             for entry in _entries(maildir / "tmp"):
                 try:
                     if _is_stale(entry, own_host, now):
-                        os.unlink(entry.path)
+                        files.unlink(entry.path)
                         removed += 1
                 except OSError:
                     continue

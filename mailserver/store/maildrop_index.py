@@ -14,6 +14,7 @@ Sizes may be deleted at any time, they are measured again; unique-ids of an impo
 | a damaged file | lines that do not fit are ignored; a file without its first line counts as empty, and is told |
 """
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterable
@@ -73,7 +74,7 @@ def read_index(folder: str) -> MaildropIndex:
 
 def write_index(files: Files, folder: str, index: MaildropIndex) -> None:
     """Replace the index atomically; durable when this returns. Raises `OSError`."""
-    _remove_leftovers(folder)
+    _remove_leftovers(files, folder)
     lines = [f"{_HEADING}{VERSION}"]
     lines += [f"w {size} {name}" for name, size in _one_line(index.sizes.items())]
     lines += [f"u {unique_id} {name}" for name, unique_id in _one_line(index.unique_ids.items())]
@@ -92,9 +93,10 @@ def _one_line(items: Iterable[tuple[str, T]]) -> list[tuple[str, T]]:
     return [item for item in items if "\n" not in item[0]]
 
 
-def _remove_leftovers(folder: str) -> None:
+def _remove_leftovers(files: Files, folder: str) -> None:
     """The lock on the maildrop is ours, so no other write is under way."""
     with os.scandir(folder) as entries:
-        leftovers = [Path(entry.path) for entry in entries if entry.name.startswith(NAME + ".")]
+        leftovers = [entry.path for entry in entries if entry.name.startswith(NAME + ".")]
     for path in leftovers:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            files.unlink(path)

@@ -9,7 +9,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from mailserver.store.files import Files
+from mailserver.store.files import DISK, Files
 
 
 class StateLocked(Exception):
@@ -27,11 +27,12 @@ class StateLock:
     folder or the file cannot be made. Keep the object: the lock lives in its descriptor, also across a `fork`.
     """
 
-    def __init__(self, state: Path, purpose: str) -> None:
-        Files().make_folders(str(state))
+    def __init__(self, state: Path, purpose: str, files: Files = DISK) -> None:
+        files.make_folders(str(state))
+        self._files = files
         self.path = state / "lock"
         self._purpose = purpose
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._descriptor = files.open_lock(str(self.path))
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as trouble:
@@ -45,8 +46,7 @@ class StateLock:
 
     def tell(self) -> None:
         """Write the present pid into the file; again after a process has become a daemon."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {os.getpid()} ({self._purpose})\n".encode(), 0)
+        self._files.overwrite(self._descriptor, f"process {os.getpid()} ({self._purpose})\n".encode())
 
     def release(self) -> None:
         """Let go. Twice is not an error."""

@@ -222,7 +222,7 @@ def test_the_mode_lets_the_server_read_whatever_the_umask(place):
     assert stat.S_IMODE((place / without).stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("step", ["write", "fchmod", "fsync", "rename"])
+@pytest.mark.parametrize("step", ["writev", "fchmod", "fsync", "rename"])
 def test_nothing_is_left_behind_when_a_step_fails(place, monkeypatch, step):
     def fail(*arguments, **options):
         raise OSError(28, "No space left on device")

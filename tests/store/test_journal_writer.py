@@ -122,7 +122,7 @@ def test_a_full_disk_pauses_history_and_it_is_made_up_for(desk, monkeypatch):
     desk.writer._journal._connection.execute("PRAGMA max_page_count = 14")
     opened = journal_writer.Journal
 
-    def full(path):
+    def full(path, files):
         raise JournalUnavailable("database or disk is full")
 
     monkeypatch.setattr(journal_writer, "Journal", full)
@@ -153,7 +153,7 @@ def test_a_full_queue_drops_the_oldest_tells_once_and_notes_the_gap(desk):
 def test_a_disk_that_stays_full_keeps_the_newest(desk, monkeypatch):
     opened = journal_writer.Journal
 
-    def full(path):
+    def full(path, files):
         raise JournalUnavailable("full")
 
     monkeypatch.setattr(journal_writer, "Journal", full)
@@ -219,7 +219,7 @@ def test_the_thread_writes_by_itself_and_ends_when_it_is_asked(tmp_path):
 def test_a_stop_does_not_wait_for_a_disk_that_is_full(tmp_path, monkeypatch):
     desk = Desk(tmp_path, JournalRules(gather_s=0.01, retry_s=60.0))
 
-    def full(path):
+    def full(path, files):
         raise JournalUnavailable("full")
 
     monkeypatch.setattr(journal_writer, "Journal", full)
@@ -237,7 +237,7 @@ def test_a_stop_does_not_wait_for_a_disk_that_is_full(tmp_path, monkeypatch):
 def test_what_cannot_be_set_aside_pauses_history(desk, monkeypatch):
     desk.path.write_bytes(b"nonsense" * 1000)
 
-    def refused(path):
+    def refused(path, files):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(journal_writer, "set_aside", refused)
