@@ -18,6 +18,8 @@ CONFIG ?= etc/mailserver.toml
 BIN    := $(VENV)/bin
 # An environment of its own: the fuzzer instruments what it imports.
 FUZZ_VENV ?= .cache/fuzz-venv
+# The TLS scanner brings an old OpenSSL.
+SSLYZE := .cache/sslyze
 
 .PHONY: run test check test-peers test-scarce test-packaging bench soak soak-short hostile fuzz fuzz-short clean
 .DELETE_ON_ERROR:
@@ -34,7 +36,7 @@ check: $(VENV)/.installed-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-peers: $(VENV)/.installed-test
+test-peers: $(VENV)/.installed-test $(SSLYZE)/.installed
 	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/peers
 
 test-scarce: $(VENV)/.installed-test
@@ -81,6 +83,11 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(FUZZ_VENV)/.installed: tests/fuzz/requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m venv $(FUZZ_VENV)
 	$(FUZZ_VENV)/bin/pip install --quiet --disable-pip-version-check -e . -r tests/fuzz/requirements.txt
+	@touch $@
+
+$(SSLYZE)/.installed: tests/peers/sslyze-requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv $(SSLYZE)
+	$(SSLYZE)/bin/pip install --quiet --disable-pip-version-check -r tests/peers/sslyze-requirements.txt
 	@touch $@
 
 # The larger installations hold the smaller ones.

@@ -71,6 +71,10 @@ class Client:
         return self._client.version()
 
     @property
+    def cipher(self):
+        return self._client.cipher()[0]
+
+    @property
     def session(self):
         return self._client.session
 
@@ -175,6 +179,43 @@ def test_an_old_session_from_before_a_reload_gets_a_full_handshake(files, tmp_pa
     written(tmp_path, authority, "mail.example.org")
     server.load()
     assert not Client(server, first.context, session=first.session).session_reused
+
+
+class GivesTickets:
+    """A server as ours was, or would be after a change: with the same certificate, and tickets that it takes."""
+
+    def __init__(self, files):
+        self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        self._context.set_session_id(b"mailserver")
+        self._context.use_certificate_chain_file(str(files.certificate))
+        self._context.use_privatekey_file(str(files.private_key))
+
+    def serverConnectionForTLS(self, protocol):
+        return SSL.Connection(self._context, None)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_ticket_of_another_server_gets_a_full_handshake_and_never_an_alert(files, version):
+    other = GivesTickets(files)
+    first = Client(other, only(version))
+    assert first.session.has_ticket
+    assert Client(other, first.context, session=first.session).session_reused  # the ticket is good where it came from
+    assert not Client(ServerTls(files), first.context, session=first.session).session_reused
+
+
+def test_with_an_rsa_key_who_can_gets_forward_secrecy(tmp_path):
+    """Whatever the client's order; plain RSA is for who has nothing else."""
+    issued = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("mail.example.org", key_type=trustme.KeyType.RSA)
+    found = CertificateFiles(tmp_path / "chain.pem", tmp_path / "key.pem")
+    found.certificate.write_bytes(issued.cert_chain_pems[0].bytes())
+    found.private_key.write_bytes(issued.private_key_pem.bytes())
+    for offered, agreed in (
+        ("AES128-SHA:AES256-GCM-SHA384:ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES128-SHA"),
+        ("AES128-SHA", "AES128-SHA"),
+    ):
+        client = only(ssl.TLSVersion.TLSv1_2)
+        client.set_ciphers(offered)
+        assert Client(ServerTls(found), client).cipher == agreed
 
 
 def test_no_ticket_is_given_under_tls_12(files):
