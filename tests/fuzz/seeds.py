@@ -1,6 +1,6 @@
 """What fuzzing starts from: the transcripts and corpora of the tests, and a good input of each kind.
 
-The first octets of an input steer its target; seeds are cut into threes and fives where they are cut.
+The first octets of an input steer its target. Cuts are made far apart where the input is long: each piece costs time.
 """
 
 import tomllib
@@ -38,7 +38,7 @@ def smtp_server() -> Iterator[bytes]:
         b"EHLO x\r\n" + _TRANSACTION + b"DATA\r\n..a\r\n.\r\n" + _TRANSACTION + b"BDAT 3\r\nabcBDAT 2 LAST\r\n\r\n",
         b"EHLO x\r\nAUTH PLAIN AGEAYg==\r\nAUTH LOGIN\r\nYQ==\r\nYg==\r\n" + _TRANSACTION + b"RSET\r\nQUIT\r\n",
     ):
-        for steering in (b"\3\5\0\0", b"\1\0\0\4", b"\7\2\4\x0d"):
+        for steering in (b"\x11\x1d\0\0", b"\1\0\0\4", b"\7\x17\4\x0d"):
             yield steering + sent
     yield b"\0\0\0\4EHLO x\r\nSTARTTLS\r\n"
     yield b"\x0a\x08\0\4EHLO x\r\nSTARTTLS\r\nEHLO x\r\nMAIL FROM:<>\r\n"
@@ -50,7 +50,7 @@ def pop3_server() -> Iterator[bytes]:
         b"USER a\r\nPASS b\r\nSTAT\r\nLIST\r\nUIDL\r\nRETR 1\r\nTOP 1 0\r\nDELE 1\r\nRSET\r\nNOOP\r\nQUIT\r\n",
         b"CAPA\r\nLANG en\r\nUTF8\r\nAUTH PLAIN AGEAYg==\r\nSTAT\r\nQUIT\r\n",
     ):
-        for steering in (b"\3\5\0", b"\1\0\0", b"\7\2\4"):
+        for steering in (b"\x11\x1d\0", b"\1\0\0", b"\7\x17\4"):
             yield steering + sent
     yield b"\0\0\0STLS\r\n"
     yield b"\6\0\0STLS\r\nCAPA\r\n"
