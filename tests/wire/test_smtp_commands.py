@@ -113,3 +113,10 @@ def test_the_keyword_table(lines, expected):
 def test_the_greeting_line_offers_nothing_and_the_table_is_bounded():
     assert parse_extensions(Reply(250, "", ("PIPELINING",))) == Extensions()
     assert ehlo(*(f"X{n}" for n in range(200)), "PIPELINING") == Extensions()
+
+
+def test_an_orcpt_that_its_escapes_make_too_long_is_left_out():
+    """RFC 3461 4.2 ends it at 500 octets; the next hop would refuse the recipient for more."""
+    recipient = Recipient(ALICE, orcpt=OriginalRecipient("utf-8", "ü" * 83 + "@example.org"))
+    assert smtp_commands.rcpt(recipient, ALL, smtputf8=False) == b"RCPT TO:<alice@example.org>\r\n"
+    assert b" ORCPT=utf-8;" in smtp_commands.rcpt(recipient, ALL, smtputf8=True)
