@@ -166,6 +166,17 @@ def finds_what_is_planted() -> bool:
     return bool(found)
 
 
+def forget_what_is_mended() -> None:
+    """Of what earlier runs found, only that stays which is still so."""
+    for path in FINDINGS.glob("*-crash-*"):
+        try:
+            replay(path)
+        except Exception as error:  # noqa: BLE001 - that is what a finding is
+            print(f"{path.name}: still {type(error).__name__}")
+        else:
+            path.unlink()
+
+
 def replay(path: Path) -> None:
     """One input again; the traceback of a finding comes out."""
     target_named(path.name.partition("-")[0]).run(path.read_bytes())
@@ -186,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     for folder in (FINDINGS, CACHE / "logs"):
         folder.mkdir(parents=True, exist_ok=True)
+    forget_what_is_mended()
     targets = [target_named(name) for name in options.only] or TARGETS
     for target in targets:
         write_seeds(target, CACHE / "corpus" / target.name)
