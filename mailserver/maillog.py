@@ -122,6 +122,20 @@ class Accepted(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Authenticated(MailEvent):
+    """What was found out about who sent a stranger's message. Only what there was to check is told.
+
+    `dkim`: each signature as `pass example.org s1 rsa-sha256`, with the reason when it did not pass. `arc` likewise.
+    """
+
+    word: ClassVar[str] = "authenticated"
+    queue_id: str
+    peer: str
+    dkim: tuple[str, ...] = ()
+    arc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Filed(MailEvent):
     """One copy is in a Maildir. `file` is the unique part of its name there, which POP3 events name too."""
 

@@ -85,6 +85,14 @@ def _filed(entry: Entry, queue_id: str) -> str:
     return f"filed in the mailbox of {mailbox}{sent_to}"
 
 
+def _authenticated(entry: Entry, queue_id: str) -> str:
+    del queue_id
+    signatures = entry.texts("dkim")
+    dkim = f"signatures (DKIM): {_list(signatures, 20)}" if signatures else "no signature (DKIM)"
+    arc = f"; checks on the way (ARC): {entry.text('arc')}" if entry.text("arc") else ""
+    return f"who sent it: {dkim}{arc}"
+
+
 def _queued(entry: Entry, queue_id: str) -> str:
     del queue_id
     reason = f", because it could not be filed: {entry.text('reason')}" if entry.text("reason") else ""
@@ -261,6 +269,7 @@ def _thinned(entry: Entry, queue_id: str) -> str:
 
 _SENTENCES: dict[str, Callable[[Entry, str], str]] = {
     "accepted": _accepted,
+    "authenticated": _authenticated,
     "filed": _filed,
     "queued": _queued,
     "refused": _refused,

@@ -9,6 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,7 @@ class _LargeWriter:
             return None
         return self._when_idle() if self._octets >= 2 * _PIECE_OCTETS else None
 
-    async def commit(self) -> Filed:
+    async def commit(self, received: bytes = b"") -> Filed:
         """See `ports.ContentWriter`."""
         while self._running is not None or self._pieces:
             if self._running is None:
@@ -236,6 +237,9 @@ class _LargeWriter:
             await self._forget()
             raise self._error
         assert self._content is not None, "a large content has at least one piece"
+        if received:
+            self._acceptance = replace(self._acceptance, received=received)
+            await self._blocking.run(Lane.CONTENT, self._content.complete, received)
         try:
             answer = self._enqueue(self._acceptance, self._content)
         except Overloaded:

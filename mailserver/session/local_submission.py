@@ -76,9 +76,7 @@ class LocalSubmission:
         transaction = Transaction(envelope, arrival)
         for recipient in envelope.recipients:
             self._add(transaction, recipient)
-        preparation = Preparation(
-            self._doors.directory, self._doors.make_success_report, max_hops=self._settings.max_hops
-        )
+        preparation = Preparation(self._doors, max_hops=self._settings.max_hops)
         intake = MessageIntake(preparation, self._doors)
         try:
             reply, beginning = await self._taken(intake, transaction, next_piece)

@@ -25,13 +25,14 @@ from mailserver.policy.routing import Here, Route
 from mailserver.ports import (
     Acceptance,
     Account,
-    Directory,
     LocalCopy,
-    MakeSuccessReport,
     Report,
     SuccessReport,
     TlsDetails,
 )
+from mailserver.session.authentication import MessageAuthentication
+from mailserver.session.seal import Seal
+from mailserver.session.smtp_profile import SmtpDoors
 from mailserver.session.submission_header import completed, from_refusal
 
 # Contents up to this size are held in memory whole; of larger ones this much was seen when they are prepared.
@@ -66,6 +67,13 @@ class Arrival:
     tls: TlsDetails | None = None
     account: Account | None = None
     local_user: LocalUser | None = None
+    # Whether the client is in one of `trusted_networks`.
+    is_trusted: bool = False
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nothing is known of who hands the message in."""
+        return self.submitter is None and not self.is_trusted
 
     @property
     def submitter(self) -> Mailbox | None:
@@ -119,14 +127,19 @@ class Prepared:
     message_id: str
     subject: bytes  # as it came, unfolded and cut
     looped: tuple[Mailbox, ...]  # mailboxes that had this message before and do not get it again
+    # What is worked out over the body, from this offset of `content` on; None for nothing.
+    seal: Seal | None = None
+    body_start: int = 0
 
 
 class Preparation:
     """Makes acceptances; holds what does not change from message to message."""
 
-    def __init__(self, directory: Directory, make_success_report: MakeSuccessReport, *, max_hops: int) -> None:
-        self._directory = directory
-        self._make_success_report = make_success_report
+    def __init__(self, doors: SmtpDoors, *, max_hops: int) -> None:
+        self._directory = doors.directory
+        self._make_success_report = doors.make_success_report
+        self._signer = doors.signer
+        self._authentication = doors.authentication
         self._max_hops = max_hops
 
     def prepare(self, transaction: Transaction, content: bytes, queue_id: QueueId, now: float) -> Prepared | Reply:
@@ -147,6 +160,7 @@ class Preparation:
         remote = remote_recipients(transaction)
         if not local and not remote:
             return replies.DELIVERED_HERE_BEFORE
+        authentication = self._authentication_of(arrival, section, content)
         section, content = _completed(transaction, section, content, queue_id, now)
         acceptance = Acceptance(
             queue_id=queue_id,
@@ -163,16 +177,32 @@ class Preparation:
             first_value(section, b"message-id")[:_MESSAGE_ID_OCTETS].decode("utf-8", "replace"),
             first_value(section, b"subject")[:_SUBJECT_OCTETS],
             looped,
+            self._seal(arrival, acceptance.received, authentication, section),
+            body_start(section, content),
         )
 
+    def _authentication_of(self, arrival: Arrival, section: bytes, content: bytes) -> MessageAuthentication | None:
+        if self._authentication is None or not arrival.is_stranger:
+            return None
+        return self._authentication.begin(section, is_whole_header=_is_whole_header(section, content))
+
+    def _seal(
+        self, arrival: Arrival, received: bytes, authentication: MessageAuthentication | None, section: bytes
+    ) -> Seal | None:
+        """`section` is the header as it is stored. A stranger's message is never signed, whatever its From."""
+        if arrival.is_stranger or self._signer is None:
+            return None if authentication is None else Seal(received, authentication=authentication)
+        signing = self._signer.begin(section)
+        return None if signing is None else Seal(received, signer=self._signer, signing=signing)
+
     def _submission_refusal(self, section: bytes, content: bytes, account: Account | None) -> Reply | None:
-        end = content.find(b"\r\n\r\n")
         # The header of a large content must end in the part we hold, or fields further on would pass unseen.
-        if len(content) > LARGE_OCTETS and end < 0 and len(section) > content.rfind(b"\r\n"):
+        if not _is_whole_header(section, content):
             return replies.HEADER_TOO_BIG
         if account is None:  # a user of this machine writes whom he likes into From, as with every sendmail
             return None
         # Some readers skip a line that is no field and go on to the empty line; so From is looked for there too.
+        end = content.find(b"\r\n\r\n")
         seen = content[: end + 2] if section and end >= 0 else section
         return from_refusal(seen, account, self._directory)
 
@@ -236,6 +266,19 @@ def _without_loops(copies: tuple[LocalCopy, ...], section: bytes) -> tuple[tuple
 def _delivered_to(section: bytes) -> Iterator[str]:
     for one in fields_named(section, b"delivered-to"):
         yield one.value.decode("utf-8", "replace").strip("<> ").lower()
+
+
+def _is_whole_header(section: bytes, content: bytes) -> bool:
+    """Whether the header section ends within `content`, which may be only the first part of a large one."""
+    if len(content) <= LARGE_OCTETS:
+        return True
+    return b"\r\n\r\n" in content or len(section) <= content.rfind(b"\r\n")
+
+
+def body_start(section: bytes, content: bytes) -> int:
+    """Where the body begins, behind the header section and the empty line (RFC 5322 2.1)."""
+    end = len(section)
+    return end + 2 if content.startswith(b"\r\n", end) else end
 
 
 def _completed(

@@ -5,16 +5,20 @@ beginning and streams to a file; what only shows at the end (a bare newline, a N
 """
 
 from collections.abc import Awaitable, Iterable, Set
+from dataclasses import replace
 from itertools import repeat
 
 from twisted.logger import Logger
 
 from mailserver.mail import reply as replies
 from mailserver.mail.envelope import Recipient, path_text
+from mailserver.mail.ids import QueueId
 from mailserver.mail.reply import Reply
-from mailserver.maillog import Accepted, Filed, Queued, Refused, ReportMade, Trouble
+from mailserver.maillog import Accepted, Authenticated, Filed, Queued, Refused, ReportMade, Trouble
+from mailserver.policy.dkim.result import ArcVerdict
 from mailserver.ports import Acceptance, ContentWriter, Overloaded, StorageFull, StorageTrouble
 from mailserver.ports import Filed as Committed
+from mailserver.session.authentication import Findings
 from mailserver.session.smtp_acceptance import LARGE_OCTETS, Arrival, Preparation, Prepared, Transaction
 from mailserver.session.smtp_profile import SmtpDoors
 from mailserver.wire.data import ContentFault
@@ -60,6 +64,8 @@ class MessageIntake:
     def take(self, transaction: Transaction, piece: bytes) -> Awaitable[None] | None:
         """The next piece. An awaitable means: wait before the next one."""
         if self._writer is not None:
+            if self._prepared is not None and self._prepared.seal is not None:
+                self._prepared.seal.body(piece)
             return self._writer.write(piece)
         if self._refusal is not None:
             return None
@@ -77,8 +83,12 @@ class MessageIntake:
         if isinstance(prepared, Reply):
             self._refusal = prepared
             return None
+        seal, acceptance = prepared.seal, prepared.acceptance
+        if seal is not None:
+            acceptance = replace(acceptance, received=seal.room())
+            seal.body(prepared.content[prepared.body_start :])
         try:
-            writer = self._doors.committer.open(prepared.acceptance)
+            writer = self._doors.committer.open(acceptance)
         except (StorageFull, StorageTrouble, Overloaded) as trouble:
             self._refusal = self._told_trouble(prepared.acceptance, trouble)
             return None
@@ -103,10 +113,7 @@ class MessageIntake:
         writer, self._writer = self._writer, None  # from here on it is not discarded, whatever the client does
         acceptance = prepared.acceptance
         try:
-            if writer is None:
-                committed = await self._doors.committer.commit(acceptance, prepared.content)
-            else:
-                committed = await writer.commit()
+            committed = await self._commit(prepared, writer)
         except (StorageFull, StorageTrouble, Overloaded) as trouble:
             return self._told_trouble(acceptance, trouble)
         except Exception as trouble:  # noqa: BLE001 - unknown trouble is temporary (promise 3), and is told with its traceback
@@ -114,6 +121,23 @@ class MessageIntake:
             return self._told_trouble(acceptance, trouble)
         self._tell(prepared, committed, transaction.arrival, size_octets)
         return replies.message_accepted(acceptance.queue_id)
+
+    async def _commit(self, prepared: Prepared, writer: ContentWriter | None) -> Committed:
+        seal, acceptance = prepared.seal, prepared.acceptance
+        if seal is None:
+            return await (
+                self._doors.committer.commit(acceptance, prepared.content) if writer is None else writer.commit()
+            )
+        if writer is None:
+            seal.body(prepared.content[prepared.body_start :])
+            acceptance = replace(acceptance, received=await seal.finish())
+            return await self._doors.committer.commit(acceptance, prepared.content)
+        try:
+            received = await seal.finish()
+        except BaseException:  # nobody else knows of the file any more
+            writer.discard()
+            raise
+        return await writer.commit(received)
 
     def _told_trouble(self, acceptance: Acceptance, trouble: Exception) -> Reply:
         is_full = isinstance(trouble, StorageFull)
@@ -142,6 +166,8 @@ class MessageIntake:
                 prepared.subject,
             )
         )
+        if prepared.seal is not None and prepared.seal.findings is not None:
+            self._tell_findings(prepared.seal.findings, queue_id, peer)
         for copy, file in zip(committed.filed, committed.files or repeat(""), strict=False):
             log(Filed(queue_id, str(copy.mailbox), ",".join(_addresses(copy.recipients)), file))
         if acceptance.remote:
@@ -152,6 +178,12 @@ class MessageIntake:
             log(ReportMade(committed.report.queue_id, queue_id, "delivered", str(envelope.reverse_path)))
         for mailbox in prepared.looped:
             log(Refused(queue_id, peer, "DATA", str(replies.DELIVERED_HERE_BEFORE), str(mailbox), sender))
+
+    def _tell_findings(self, findings: Findings, queue_id: QueueId, peer: str) -> None:
+        dkim = tuple(str(one) for one in findings.signatures.dkim)
+        arc = "" if findings.signatures.arc.verdict is ArcVerdict.NONE else str(findings.signatures.arc)
+        if dkim or arc:
+            self._doors.log(Authenticated(queue_id, peer, dkim, arc))
 
 
 def _addresses(recipients: Iterable[Recipient]) -> tuple[str, ...]:

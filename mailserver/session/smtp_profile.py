@@ -9,6 +9,8 @@ from mailserver.mail.peer import IpNetwork
 from mailserver.maillog import Sink
 from mailserver.policy.limits import LoginGuesses
 from mailserver.ports import Clock, Committer, Credentials, Directory, MakeSuccessReport
+from mailserver.session.authentication import Authentication
+from mailserver.session.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +72,6 @@ class SmtpDoors:
     log: Sink
     guesses: LoginGuesses
     make_success_report: MakeSuccessReport
+    # None: nothing is signed, nobody is checked.
+    signer: Signer | None = None
+    authentication: Authentication | None = None

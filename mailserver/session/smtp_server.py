@@ -73,7 +73,7 @@ class SmtpSession:
         self._settings = settings
         self._doors = doors
         self._login = Login(profile, peer, settings, doors)
-        preparation = Preparation(doors.directory, doors.make_success_report, max_hops=settings.max_hops)
+        preparation = Preparation(doors, max_hops=settings.max_hops)
         self._intake = MessageIntake(preparation, doors)
         self._hello: Hello | None = None
         self._tls: TlsDetails | None = None
@@ -323,6 +323,7 @@ class SmtpSession:
             is_extended=hello is not None and hello.is_extended,
             tls=self._tls,
             account=account,
+            is_trusted=self._peer.is_in(self._settings.trusted_networks),
         )
 
     def _offer_auth(self) -> None:

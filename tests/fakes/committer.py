@@ -1,6 +1,6 @@
 """A committer that keeps everything in memory, and can be told to fail."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.ports import Acceptance, Filed
 
@@ -31,8 +31,12 @@ class MemoryWriter:
         self.pieces.append(piece)
         return self._committer.hold
 
-    async def commit(self):
+    async def commit(self, received=b""):
         assert not self.is_discarded
+        if received:
+            before = self._acceptance.received
+            assert (len(received), received.count(b"\r\n")) == (len(before), before.count(b"\r\n"))
+            self._acceptance = replace(self._acceptance, received=received)
         return await self._committer.store(self._acceptance, b"".join(self.pieces), was_large=True)
 
     def discard(self):
