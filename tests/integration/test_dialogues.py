@@ -61,7 +61,10 @@ class SocketRun:
 
     def _send(self, octets):
         for part in [bytes([octet]) for octet in octets] if self._octet_by_octet else [octets]:
-            self._socket.sendall(part)
+            try:
+                self._socket.sendall(part)
+            except (BrokenPipeError, ConnectionResetError):
+                return  # the server has closed, as after QUIT; the steps that follow say whether it should have
 
     def _receive(self):
         try:

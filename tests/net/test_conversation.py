@@ -15,14 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from mailserver.mail.peer import peer_from
-from mailserver.net.conversation import (
-    CLOSE_GRACE_S,
-    MAX_ROUND_OCTETS,
-    MAX_ROUND_REPLIES,
-    MAX_UNREAD_OCTETS,
-    STALLED_S,
-    Conversation,
-)
+from mailserver.net.connection import CLOSE_GRACE_S, MAX_UNREAD_OCTETS, STALLED_S
+from mailserver.net.conversation import MAX_ROUND_OCTETS, MAX_ROUND_REPLIES, Conversation
 from mailserver.net.deadlines import TimedOut, Timeouts
 from mailserver.net.turns import Turns
 from mailserver.ports import Answer, Then
