@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tests.peers.certificates import Certificate
-from tests.peers.programs import need_peer, peer_environment
+from tests.peers.programs import need, need_peer, peer_environment
 from tests.peers.running import HOST, Daemon, free_port
 
 # Files a message the Maildir way. Arguments: the mailboxes' folder, the user.
@@ -23,11 +23,20 @@ mv "$name" "$box/new/"
 class Chasquid:
     """One chasquid for `domain`: MX on `port`, submission with AUTH on `submission_port`.
 
-    `users` gives each mailbox's password. All its files are under `home`.
+    `users` gives each mailbox's password. All its files are under `home`. With `puts_off` every message is told to come
+    back later, until `take_all`. `relay_to` is the port where it finds the MX of other domains; their names are asked
+    of 127.0.0.1, port 53, so it must run in a network of its own.
     """
 
     def __init__(
-        self, home: Path, *, certificate: Certificate, domain: str = "remote.test", users: dict[str, str] | None = None
+        self,
+        home: Path,
+        *,
+        certificate: Certificate,
+        domain: str = "remote.test",
+        users: dict[str, str] | None = None,
+        puts_off: bool = False,
+        relay_to: int | None = None,
     ) -> None:
         self.home = home
         self.domain = domain
@@ -67,7 +76,14 @@ class Chasquid:
                 capture_output=True,
                 timeout=20,
             )
+        self._hook = conf / "hooks" / "post-data"
+        if puts_off:
+            self._hook.parent.mkdir()
+            self._hook.write_text("#!/bin/sh\necho come back later\nexit 1\n")
+            self._hook.chmod(0o755)
         command = [need_peer("usr/bin/chasquid"), f"-config_dir={conf}"]
+        if relay_to is not None:
+            command = [*_with_resolver(home), *command, f"-testing__outgoing_smtp_port={relay_to}"]
         self._daemon = Daemon("chasquid", home, command, peer_environment())
 
     def start(self) -> "Chasquid":
@@ -84,6 +100,10 @@ class Chasquid:
         """Its process, which leads a group of its own."""
         return self._daemon.pid
 
+    def take_all(self) -> None:
+        """Put nothing off any more."""
+        self._hook.unlink()
+
     def maildir(self, local_part: str) -> Path:
         """Where mail for `local_part@domain` lands."""
         return self._mailboxes / local_part
@@ -92,3 +112,11 @@ class Chasquid:
         """The end of its mail log, and what it printed."""
         log = self.home / "chasquid.log"
         return (log.read_text(errors="replace")[-8_000:] if log.exists() else "") + self._daemon.read_log()
+
+
+def _with_resolver(home: Path) -> list[str]:
+    """What to put before a command so that it asks 127.0.0.1 for names: chasquid has no setting for that."""
+    resolver = home / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.1\n")
+    script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+    return [need("unshare"), "--mount", "--propagation", "private", "sh", "-c", script, str(resolver)]

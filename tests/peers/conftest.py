@@ -12,6 +12,8 @@ import pytest
 from tests.peers.certificates import Authority, Certificate
 from tests.peers.chasquid import Chasquid
 from tests.peers.dovecot import Dovecot
+from tests.peers.network import own_network
+from tests.peers.opensmtpd import OpenSmtpd
 from tests.peers.ours import OurServer
 from tests.peers.postfix import Postfix
 from tests.peers.running import MAILBOX_OWNER, give_to, open_folder
@@ -45,6 +47,12 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
+def private_network(stack: ExitStack) -> None:
+    """A loopback of its own for the test and all that it starts. Ask for it before anything that starts something."""
+    stack.enter_context(own_network())
+
+
+@pytest.fixture
 def start_postfix(folder: Path, stack: ExitStack) -> Callable[..., Postfix]:
     """Starts a Postfix with its own arguments, and stops it at the end."""
 
@@ -71,6 +79,19 @@ def start_chasquid(folder: Path, stack: ExitStack, certificate: Certificate) -> 
 
 
 @pytest.fixture
+def start_opensmtpd(folder: Path, stack: ExitStack) -> Callable[..., OpenSmtpd]:
+    """Starts an OpenSMTPD with its own arguments, and stops it at the end."""
+
+    def start(name: str = "opensmtpd", **arguments) -> OpenSmtpd:
+        (folder / name).mkdir(mode=0o711)
+        opensmtpd = OpenSmtpd(folder / name, **arguments)
+        stack.callback(opensmtpd.stop)
+        return opensmtpd.start()
+
+    return start
+
+
+@pytest.fixture
 def start_dovecot(folder: Path, stack: ExitStack) -> Callable[..., Dovecot]:
     """Starts a Dovecot on a folder of Maildirs, and stops it at the end."""
 
@@ -86,8 +107,8 @@ def start_dovecot(folder: Path, stack: ExitStack) -> Callable[..., Dovecot]:
 def start_dns(folder: Path, stack: ExitStack) -> Callable[..., Unbound]:
     """Starts an unbound that knows the given records, and stops it at the end."""
 
-    def start(*records: str) -> Unbound:
-        unbound = Unbound(folder / "unbound", records)
+    def start(*records: str, **arguments) -> Unbound:
+        unbound = Unbound(folder / "unbound", records, **arguments)
         stack.callback(unbound.stop)
         return unbound.start()
 

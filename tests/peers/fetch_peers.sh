@@ -1,15 +1,15 @@
 #!/bin/sh
 # Fetches the mail servers that the peer tests and the benchmarks talk to, without installing them.
 #
-# postfix, dovecot and chasquid would fight over the machine's mail system (and start it), so their Debian packages
-# are only unpacked: into .cache/peers/root, together with the libraries they need and the machine lacks.
+# postfix, dovecot, chasquid and opensmtpd would fight over the machine's mail system (and start it), so their Debian
+# packages are only unpacked: into .cache/peers/root, together with the libraries they need and the machine lacks.
 # May be run again at any time: what is there already is left alone. PEERS_DIR names another folder.
 #
 #   usage: tests/peers/fetch_peers.sh            fetch what is missing
 #          tests/peers/fetch_peers.sh --clients  also install the client programs the tests call (needs root)
 set -eu
 
-servers="postfix dovecot-core dovecot-pop3d dovecot-imapd chasquid"
+servers="postfix dovecot-core dovecot-pop3d dovecot-imapd chasquid opensmtpd"
 clients="curl swaks libnet-ssleay-perl libio-socket-ssl-perl msmtp s-nail neomutt mutt fetchmail getmail6 mpop unbound"
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -42,10 +42,13 @@ mkdir -p "$peers/debs" "$peers/root"
 
 # The libraries that apt would install along with the servers. Only names that start with lib: the rest are tools
 # for the packages' own installation scripts, which never run here.
-# shellcheck disable=SC2086
-plan=$(apt-get install -s --no-install-recommends $servers 2>&1) ||
-    die "apt cannot tell what $servers need; run 'apt-get update' first. It said: $plan"
-libraries=$(printf '%s\n' "$plan" | sed -n 's/^Inst \(lib[^ ]*\) .*/\1/p')
+# Asked for one by one, because some of the servers exclude each other.
+libraries=
+for server in $servers; do
+    plan=$(apt-get install -s --no-install-recommends "$server" 2>&1) ||
+        die "apt cannot tell what $server needs; run 'apt-get update' first. It said: $plan"
+    libraries="$libraries $(printf '%s\n' "$plan" | sed -n 's/^Inst \(lib[^ ]*\) .*/\1/p')"
+done
 
 for package in $servers $libraries; do
     stamp="$peers/debs/$package.unpacked"

@@ -29,9 +29,9 @@ remote-control:
 class Unbound:
     """A resolver on `port` that answers from `records`, lines such as `remote.test. MX 10 mx.remote.test.`."""
 
-    def __init__(self, home: Path, records: Iterable[str]) -> None:
+    def __init__(self, home: Path, records: Iterable[str], port: int = 0) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = port or free_port()
         configuration = home / "unbound.conf"
         lines = "\n".join(f"  local-data: '{record}'" for record in records)
         configuration.write_text(_CONFIGURATION.format(host=HOST, port=self.port, home=home, records=lines))
