@@ -21,6 +21,8 @@ _LOOKS_LIKE_HEADER = re.compile(
 )
 _TAG = re.compile(r"<[^<>]{0,4000}>")
 _FIELD = re.compile(r"^[ >]{0,4}(Diagnostic-Code|Status|Action|Final-Recipient)[ \t]*:[ \t]*(.*)$", re.IGNORECASE)
+# RFC 3464 2.3.4: a comment may follow.
+_STATUS = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.])")
 _RETURNED = re.compile(
     r"^(?:[-=*_ ]{2,80}(?:original message|this is a copy of|below this line|unsent message|undelivered message|"
     r"message header|returned message)|original message headers:|--- below this line is a copy)",
@@ -119,7 +121,7 @@ def _without_element(markup: str, name: str) -> str:
 def _from_text(text: str) -> tuple[str, str]:
     """Prefers a Diagnostic-Code of a failed or delayed recipient; else the text without what frames it."""
     fields = list(_fields(text))
-    status = next((value for name, value in fields if name == "status" and value[:1] in ("4", "5")), "")
+    status = next((found[0] for name, value in fields if name == "status" and (found := _STATUS.match(value))), "")
     codes = [value for name, value in fields if name == "diagnostic-code"]
     diagnostic = next((value for value in codes if sum(char.isalpha() for char in value) >= 16), "")
     if diagnostic:

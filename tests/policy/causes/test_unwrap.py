@@ -140,3 +140,23 @@ def test_an_old_exchange_bounce():
         "      kijitora@example.com on 4/29/01 11:34:45 PM\n            Recipient Not Found\n"
     )
     assert classify(Evidence(message)).cause is Cause.MAILBOX_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "read"),
+    [
+        ("5.1.1 (bad destination mailbox address)", "5.1.1"),  # RFC 3464 2.3.4 lets a comment follow
+        ("5", ""),
+        ("5.", ""),
+        ("5.1.x", ""),
+        ("5.1.1.1", ""),
+        ("5.1.\x01", ""),
+        ("2.1.5", ""),
+    ],
+)
+def test_a_status_that_is_more_or_less_than_a_code(status, read):
+    report = (
+        f"Final-Recipient: rfc822; b@example.net\nAction: failed\nStatus: {status}\nDiagnostic-Code: smtp; 550 full"
+    )
+    assert reply_in(report)[1] == read
+    assert classify(Evidence(report)).evidence
