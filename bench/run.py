@@ -13,14 +13,15 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench import deliver, growth, idle, pop3, relay, servers
+from bench import deliver, growth, idle, pop3, queue_start, relay, servers
 from bench.measure import median, own_folder
 from tests.peers.running import open_folder
 
-KINDS = ("deliver", "large", "others", "relay", "pop3", "foreign", "idle", "start", "growth")
+KINDS = ("deliver", "large", "others", "relay", "pop3", "foreign", "idle", "start", "queue", "growth")
 MAILBOX_SIZE, RETRIEVED = 10_000, 1_000
 IDLE_CONNECTIONS = 1_000
 FILED, QUEUED = 100_000, 10_000
+LONG_QUEUE = 100_000
 PLOTS = Path(__file__).parents[1] / "docs" / "growth"
 
 Row = tuple[str, str, float, float | None, bool]  # what, unit, ours, theirs, whether more is better
@@ -159,6 +160,24 @@ def measure_start(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str
     return {"empty_ms": empty_ms, "full_ms": full_ms}, rows
 
 
+def measure_queue(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, float], list[Row]]:
+    """A start with a very long queue, with the goals that are fixed for it."""
+    del with_peers
+    folder.mkdir(mode=0o711)
+    measured = queue_start.measure(own_folder(folder, "ours"), LONG_QUEUE, rounds)
+    loaded, memory = (
+        f"all loaded, goal < {queue_start.GOAL_LOADED_S:.0f}",
+        f"memory, goal < {queue_start.GOAL_OCTETS:.0f}",
+    )
+    rows: list[Row] = [
+        ("100,000 queued: banner", "ms", measured["banner_ms"], None, False),
+        (loaded, "s", measured["loaded_s"], None, False),
+        (memory, "octets each", measured["octets_per_message"], None, False),
+        ("queue list --json", "s", measured["list_s"], None, False),
+    ]
+    return measured, rows
+
+
 def measure_growth(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
     """How our own costs grow, as plots in docs/growth and as rows."""
     del with_peers
@@ -197,6 +216,7 @@ _MEASUREMENTS = {
     "foreign": partial(measure_pop3, False),
     "idle": measure_idle,
     "start": measure_start,
+    "queue": measure_queue,
     "growth": measure_growth,
 }
 
