@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailserver.config import Config, Listener
+from mailserver.config import Check, Config, Listener
 from mailserver.destinations import Destinations
+from mailserver.dkim_keeper import DkimKeeper
 from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
 from mailserver.mail.address import Mailbox
@@ -43,12 +44,15 @@ from mailserver.relay.peer_history import PeerHistory
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.relay.suppression import Suppressor
+from mailserver.session.authentication import Authentication
 from mailserver.session.client_channel import Timeouts
 from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.pop3_server import Pop3Doors
+from mailserver.session.signing import Signer
 from mailserver.session.smtp_client import SmtpClientSession
 from mailserver.session.smtp_profile import SmtpDoors, SmtpSettings
 from mailserver.store.commit import CommitWriter
+from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.store.drop import DropFolder
 from mailserver.store.files import Files
 from mailserver.store.logins import Logins
@@ -64,6 +68,8 @@ from mailserver.store.tls_history import TlsHistoryFile
 QUEUE_STOP_S = 5.0
 # Mail left with the sendmail command is picked up within a second.
 DROP_POLL_S = 0.5
+# Keys made or retired with the command line.
+DKIM_POLL_S = 2.0
 
 _log = Logger(namespace="mailserver")
 
@@ -97,9 +103,19 @@ class Assembly:
         self.maildrops = MaildirMaildrops(blocking, files, self._maildirs.folder, log)
         self.find_destination = Destinations(config, foundation.accounts, foundation.smarthost)
         # The role and not the person behind it: who is the postmaster would else get bounces "from himself".
-        self.reporter = Reporter(config.hostname, Mailbox("postmaster", config.domains[0]))
+        self.reporter = Reporter(config.hostname, Mailbox("postmaster", config.domains[0]), self._signed)
         self.history = PeerHistory(TlsHistoryFile(config.storage.state, files), blocking, clock, log)
+        self.resolver = CachingResolver(reactor, clock, config.dns.servers)
         self.transmitter = self._transmitter(reactor)
+        self.dkim_keeper = DkimKeeper(
+            DkimKeyFolder(config.storage.state),
+            self.resolver,
+            blocking=blocking,
+            clock=clock,
+            log=log,
+            queue_life_s=config.relay.longest_life,
+        )
+        self._signer = Signer(self.dkim_keeper.keys_of, blocking, clock)
         self.suppression = Suppressor(
             SuppressionFile(config.storage.state, files),
             SuppressionList(config.relay.suppress_after, config.relay.suppress_for),
@@ -139,7 +155,13 @@ class Assembly:
             log=self._log,
             guesses=self._guesses,
             make_success_report=self._success_report,
+            signer=self._signer,
+            authentication=self._authentication(),
         )
+
+    def _authentication(self) -> Authentication:
+        checks_dkim = self._config.authentication.dkim is Check.CHECK
+        return Authentication(self.resolver, self.blocking, self._clock, checks_dkim=checks_dkim)
 
     def _front_desk(self, reactor: Any) -> FrontDesk:
         pop3 = Pop3Doors(
@@ -153,6 +175,10 @@ class Assembly:
         return FrontDesk(
             self._config, reactor, self._clock, self.tls, self._smtp, pop3, self._log, descriptors=descriptors
         )
+
+    def _signed(self, content: bytes) -> bytes:
+        """A report of ours with its signatures."""
+        return self._signer.signed(content)
 
     def _success_report(
         self, acceptance: Acceptance, recipients: tuple[Recipient, ...], section: bytes
@@ -202,7 +228,7 @@ class Assembly:
         )
         return MxTransmitter(
             Outward(relay.helo, relay.port, rules, AttemptLimits(connect_s=relay.connect_timeout)),
-            resolver=CachingResolver(reactor, self._clock, self._config.dns.servers),
+            resolver=self.resolver,
             dialer=TcpDialer(reactor, source_address=relay.source_address, source_address6=relay.source_address6),
             converse=self._converse,
             blocking=self.blocking,
@@ -261,6 +287,7 @@ class Assembly:
         self._files.make_folders(str(self._config.storage.maildirs))
         self.spool.prepare()
         self.suppression.load()
+        self.dkim_keeper.load()
         self.history.load()
         sweep(self._config.storage.maildirs, self._host, self._clock.now())
 
@@ -275,6 +302,7 @@ class Assembly:
             Starter("control", self.control.start, self.control.stop),
             Starter("pickup", None, self.pickup.stop),
             Poll("drop", self._clock, DROP_POLL_S, self.pickup.look),
+            Poll("DKIM keys", self._clock, DKIM_POLL_S, self.dkim_keeper.look),
         ]
 
     def _start_queue(self) -> None:

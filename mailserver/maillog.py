@@ -566,6 +566,17 @@ class ReloadRefused(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DkimKeyChanged(MailEvent):
+    """The server found new keys published: they sign from now on (`active`), the old ones no more (`retiring`)."""
+
+    word: ClassVar[str] = "dkim-key"
+    is_log_only: ClassVar[bool] = True
+    domain: str
+    selector: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble(MailEvent):
     """Something on our side does not work; what it means for mail stands in `effect`."""
 

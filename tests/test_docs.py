@@ -34,7 +34,15 @@ def test_every_word_of_the_log_is_explained_and_no_other():
 
 @pytest.mark.parametrize(
     "document",
-    ["docs/operating.md", "docs/flow.md", "docs/bounces.md", "docs/queue-format.md", "docs/why.md", "bench/README.md"],
+    [
+        "docs/operating.md",
+        "docs/authentication.md",
+        "docs/flow.md",
+        "docs/bounces.md",
+        "docs/queue-format.md",
+        "docs/why.md",
+        "bench/README.md",
+    ],
 )
 def test_links_and_modules_that_are_named_exist(document):
     text = (ROOT / document).read_text()

@@ -24,6 +24,7 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("mailserver.cli.queue", "queue"),
     "suppression": ("mailserver.cli.suppression", "suppression"),
     "why": ("mailserver.cli.why", "why"),
+    "dkim": ("mailserver.cli.dkim", "dkim"),
     "sendmail": ("mailserver.cli.sendmail_command", "sendmail"),
     "explain": ("mailserver.cli.explain", "explain"),
 }

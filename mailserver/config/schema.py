@@ -34,6 +34,13 @@ class AuthWithoutTls(Enum):
     ALWAYS = "always"
 
 
+class Check(Enum):
+    """Whether something about a stranger's message is looked into."""
+
+    CHECK = "check"
+    OFF = "off"
+
+
 class BareNewlines(Enum):
     """What happens to a bare CR or LF in content from an authenticated client."""
 
@@ -171,6 +178,11 @@ class Relay:
     suppress_for: Seconds = 30 * 86400.0
     transcripts: Flag = False
 
+    @property
+    def longest_life(self) -> float:
+        """How long a message may wait at most, to wherever it goes; seconds."""
+        return max(self.expire_after, *(one.expire_after or 0.0 for one in self.schedule.values()), 0.0)
+
     def times_for(self, domain: str) -> Times:
         """The times for mail to a canonical domain: its own, or those of the nearest domain above it, or ours."""
         own = most_specific(self.schedule, domain) or ScheduleTable()
@@ -179,6 +191,13 @@ class Relay:
             self.expire_after if own.expire_after is None else own.expire_after,
             self.delay_notice_after if own.delay_notice_after is None else own.delay_notice_after,
         )
+
+
+@frozen
+class Authentication:
+    """What is found out about who sent a stranger's message."""
+
+    dkim: Annotated[Check, choice(Check)] = Check.CHECK
 
 
 @frozen
@@ -235,6 +254,7 @@ class Config:
     auth: Auth = Auth()
     relay: Relay = Relay()
     hold: Annotated[tuple[Hold, ...], hold_tables] = ()
+    authentication: Authentication = Authentication()
     dns: Dns = Dns()
     pop3: Pop3 = Pop3()
     journal: Journal = Journal()

@@ -1,19 +1,15 @@
-"""The life of a domain's DKIM keys: values and rules, nothing of disk, DNS or time of day.
-
-    waiting   made; its record has to be published, and it signs nothing yet
-    active    its record was seen in DNS; it signs
-    retiring  it signs no more; its record stays published until the last message it signed is delivered or given up
-    retired   its record can be removed from DNS
+"""The life of a domain's DKIM keys (`mail.dkim_key` tells its stages): rules, nothing of disk, DNS or time of day.
 
 A rotation makes new keys (waiting); when the server sees their records they become active, and the old ones retiring.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
-from mailserver.mail.dns import TextAnswer
+from mailserver.mail.dkim_key import DkimKey, KeyState
+from mailserver.mail.dns import CannotTell, TextAnswer
 from mailserver.policy.dkim.tags import from_base64, parse_tags
 
 # RSA for everybody, Ed25519 (RFC 8463) for those who know it.
@@ -21,61 +17,8 @@ ALGORITHMS = ("rsa-sha256", "ed25519-sha256")
 REMIND_AFTER_S = 365 * 86400.0
 # A key that waits this long was forgotten.
 FORGOTTEN_AFTER_S = 7 * 86400.0
-# What a record stays published for beyond the life of a queued message: receivers check late, caches keep it a day.
-MARGIN_S = 2 * 86400.0
 # One string of a TXT record (RFC 1035 3.3.14); shorter, for lines that a person can read.
 _STRING_OCTETS = 200
-
-
-class KeyState(Enum):
-    """See the module."""
-
-    WAITING = "waiting"
-    ACTIVE = "active"
-    RETIRING = "retiring"
-    RETIRED = "retired"
-
-
-@dataclass(frozen=True, slots=True)
-class DkimKey:
-    """One key without its secret half. Times are seconds since the epoch, 0.0 for never.
-
-    `public` is the value of `p=`. `published_until`: a retiring key's record may be removed after that.
-    """
-
-    domain: str
-    selector: str
-    algorithm: str
-    public: str
-    created_at: float
-    activated_at: float = 0.0
-    retired_at: float = 0.0
-    published_until: float = 0.0
-
-    def state(self, now: float) -> KeyState:
-        """Where in its life it is."""
-        if self.retired_at:
-            return KeyState.RETIRING if now < self.published_until else KeyState.RETIRED
-        return KeyState.ACTIVE if self.activated_at else KeyState.WAITING
-
-    @property
-    def name(self) -> str:
-        """Where its record is in DNS."""
-        return f"{self.selector}._domainkey.{self.domain}"
-
-    @property
-    def record(self) -> str:
-        """Its record's text (RFC 6376 3.6.1)."""
-        return f"v=DKIM1; k={self.algorithm.partition('-')[0]}; h=sha256; p={self.public}"
-
-    def activated(self, now: float) -> "DkimKey":
-        """The same key, signing from now on."""
-        return replace(self, activated_at=now)
-
-    def retiring(self, now: float, queue_life_s: float) -> "DkimKey":
-        """The same key, signing no more. One that never signed has nothing to stay published for."""
-        until = now + queue_life_s + MARGIN_S if self.activated_at else now
-        return replace(self, retired_at=now, published_until=until)
 
 
 class Published(Enum):
@@ -90,7 +33,7 @@ class Published(Enum):
 def published(key: DkimKey, answer: TextAnswer) -> Published:
     """Whether the record that others see holds this key."""
     if not isinstance(answer, tuple):
-        return Published.UNKNOWN if hasattr(answer, "reason") else Published.NO
+        return Published.UNKNOWN if isinstance(answer, CannotTell) else Published.NO
     ours = from_base64(key.public.encode("ascii"))
     for text in answer:
         tags = parse_tags(text.encode("latin-1", "replace"))
@@ -156,13 +99,15 @@ def remarks(keys: Iterable[DkimKey], now: float) -> tuple[KeyRemark, ...]:
     return tuple(found)
 
 
+def strings(text: str) -> tuple[str, ...]:
+    """The strings of a TXT record that holds this text: none may be over 255 octets (RFC 1035 3.3.14)."""
+    return tuple(text[start : start + _STRING_OCTETS] for start in range(0, len(text), _STRING_OCTETS))
+
+
 def zone_line(name: str, text: str, ttl_s: int = 3600) -> str:
     """A TXT record in zone-file form (RFC 1035 5.1), over several lines when it needs several strings."""
-    escaped = [
-        text[start : start + _STRING_OCTETS].replace("\\", "\\\\").replace('"', '\\"')
-        for start in range(0, len(text), _STRING_OCTETS)
-    ]
+    quoted = ['"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"' for part in strings(text)]
     head = f"{name}. {ttl_s} IN TXT"
-    if len(escaped) == 1:
-        return f'{head} "{escaped[0]}"'
-    return "\n".join([f"{head} (", *(f'    "{part}"' for part in escaped), ")"])
+    if len(quoted) == 1:
+        return f"{head} {quoted[0]}"
+    return "\n".join([f"{head} (", *(f"    {part}" for part in quoted), ")"])
