@@ -91,13 +91,14 @@ def one_round(server: SmtpServer, load: Load) -> Figures:
 def measure(servers: Sequence[SmtpServer], loads: Sequence[Load], rounds: int) -> dict[str, dict[str, dict]]:
     """Medians by load and server. Rounds are interleaved, so that a slow minute of the machine hits all alike."""
     for server in servers:
-        send(server, Load("warm up", 2, 20))
+        send(server, Load("warm up", min(2, server.most_connections), 20))
         server.empty()
     result: dict[str, dict[str, dict]] = {}
     for load in loads:
-        samples: dict[str, list[Figures]] = {server.name: [] for server in servers}
+        able = [server for server in servers if load.connections <= server.most_connections]
+        samples: dict[str, list[Figures]] = {server.name: [] for server in able}
         for _ in range(rounds):
-            for server in servers:
+            for server in able:
                 samples[server.name].append(one_round(server, load))
         result[load.title] = {name: asdict(_medians(figures)) for name, figures in samples.items()}
     return result

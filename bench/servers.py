@@ -15,6 +15,7 @@ from tests.integration.server import Server
 from tests.peers.certificates import Authority
 from tests.peers.chasquid import Chasquid
 from tests.peers.dovecot import Dovecot
+from tests.peers.opensmtpd import OpenSmtpd
 from tests.peers.postfix import Postfix
 from tests.peers.running import MAILBOX_OWNER, free_port, give_to, takes_connections, wait_until
 
@@ -23,7 +24,10 @@ OURS = "mailserver"
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """A running server to send to. `group` is its process group; `syncs` what is on disk when it says 250."""
+    """A running server to send to. `group` is its process group; `syncs` what is on disk when it says 250.
+
+    `most_connections`: with more at once it is too slow to be waited for.
+    """
 
     name: str
     port: int
@@ -31,6 +35,7 @@ class SmtpServer:
     maildir: Path
     group: int
     syncs: str = "file and folder"
+    most_connections: int = 10_000
 
     def empty(self) -> None:
         """Put what came so far aside, under another name.
@@ -83,6 +88,20 @@ def chasquid(folder: Path) -> Iterator[SmtpServer]:
     server = Chasquid(folder / "chasquid", certificate=certificate).start()
     try:
         yield SmtpServer("chasquid", server.port, "bob@remote.test", server.maildir("bob"), server.pid, "nothing")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def opensmtpd(folder: Path) -> Iterator[SmtpServer]:
+    """OpenSMTPD as it comes; it renames and syncs nothing.
+
+    Several messages for one mailbox at once are filed at some ten a second, so only single connections are measured.
+    """
+    folder.mkdir(mode=0o711)
+    server = OpenSmtpd(folder).start()
+    try:
+        yield SmtpServer("OpenSMTPD", server.port, "bob@remote.test", server.maildir("bob"), server.pid, "nothing", 1)
     finally:
         server.stop()
 

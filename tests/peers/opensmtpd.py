@@ -79,6 +79,11 @@ class OpenSmtpd:
         self._write_configuration(())
         self.start()
 
+    @property
+    def pid(self) -> int:
+        """Its first process, which leads a group of its own."""
+        return self._daemon.pid
+
     def maildir(self, local_part: str) -> Path:
         """Where mail for `local_part@domain` lands."""
         return self._mailboxes / local_part
