@@ -161,7 +161,7 @@ class Assembly:
 
     def _authentication(self) -> Authentication:
         checks_dkim = self._config.authentication.dkim is Check.CHECK
-        return Authentication(self.resolver, self.blocking, self._clock, checks_dkim=checks_dkim)
+        return Authentication(self._config.hostname, self.resolver, self.blocking, self._clock, checks_dkim=checks_dkim)
 
     def _front_desk(self, reactor: Any) -> FrontDesk:
         pop3 = Pop3Doors(

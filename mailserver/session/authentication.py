@@ -12,8 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailserver.mail.authentication_results import NAME, authentication_results, without_forged
 from mailserver.mail.dns import CannotTell, TextAnswer
 from mailserver.policy.dkim.check import SignatureCheck, is_signed
+from mailserver.policy.dkim.fields import method_results
 from mailserver.policy.dkim.result import NOTHING_SIGNED, SignatureResults
 from mailserver.ports import Blocking, Clock, Lane, Resolver
 
@@ -33,7 +35,11 @@ class Findings:
 class Authentication:
     """Holds what does not change from message to message."""
 
-    def __init__(self, resolver: Resolver, blocking: Blocking, clock: Clock, *, checks_dkim: bool = True) -> None:
+    def __init__(
+        self, hostname: str, resolver: Resolver, blocking: Blocking, clock: Clock, *, checks_dkim: bool = True
+    ) -> None:
+        """`hostname` is the name under which verdicts are written (the authserv-id of RFC 8601 2.5)."""
+        self._hostname = hostname
         self._resolver = resolver
         self._blocking = blocking
         self._clock = clock
@@ -44,17 +50,37 @@ class Authentication:
         check = None
         if self._checks_dkim and is_signed(section):
             check = SignatureCheck(section, self._clock.now(), is_whole_header=is_whole_header)
-        return MessageAuthentication(check, self._resolver, self._blocking, self._clock)
+        return MessageAuthentication(
+            self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim
+        )
+
+    def without_forged(self, content: bytes) -> bytes:
+        """The content, of which this is at least the header, without fields that say they are ours (RFC 8601 5)."""
+        end = content.find(b"\r\n\r\n")
+        seen = content[: end + 2] if end >= 0 else content
+        if NAME not in seen.lower():
+            return content
+        return without_forged(seen, self._hostname) + content[len(seen) :]
 
 
 class MessageAuthentication:
     """The checks of one message: the body passes by, then `finish`."""
 
-    def __init__(self, check: SignatureCheck | None, resolver: Resolver, blocking: Blocking, clock: Clock) -> None:
+    def __init__(
+        self,
+        hostname: str,
+        check: SignatureCheck | None,
+        resolver: Resolver,
+        blocking: Blocking,
+        clock: Clock,
+        checks_dkim: bool,
+    ) -> None:
+        self._hostname = hostname
         self._check = check
         self._resolver = resolver
         self._blocking = blocking
         self._clock = clock
+        self._checks_dkim = checks_dkim
 
     def body(self, piece: bytes) -> None:
         """The next octets of the body, CRLF line ends, cut anywhere."""
@@ -66,9 +92,16 @@ class MessageAuthentication:
         return Findings(await self._signatures())
 
     def field(self, findings: Findings, most_octets: int | None = None) -> bytes:
-        """The Authentication-Results field (RFC 8601) with its CRLF, within `most_octets`."""
-        del findings, most_octets
-        return b""
+        """The Authentication-Results field (RFC 8601) with its CRLF.
+
+        Unfolded it is within `most_octets`: signatures that do not fit are left out, the last ones first.
+        """
+        results = method_results(findings.signatures) if self._checks_dkim else []
+        while True:
+            field = authentication_results(self._hostname, results)
+            if most_octets is None or not results or len(b" ".join(field.split())) <= most_octets:
+                return field
+            results.pop()
 
     async def _signatures(self) -> SignatureResults:
         check = self._check

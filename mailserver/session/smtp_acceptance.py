@@ -161,6 +161,9 @@ class Preparation:
         if not local and not remote:
             return replies.DELIVERED_HERE_BEFORE
         authentication = self._authentication_of(arrival, section, content)
+        if authentication is not None and self._authentication is not None:
+            content = self._authentication.without_forged(content)
+            section = content[: header_end(content)]
         section, content = _completed(transaction, section, content, queue_id, now)
         acceptance = Acceptance(
             queue_id=queue_id,

@@ -92,7 +92,7 @@ class Postbox(World):
         self.doors = replace(
             self.doors,
             signer=Signer(_keys_of, self.blocking, self.clock),
-            authentication=Authentication(self.resolver, self.blocking, self.clock),
+            authentication=Authentication("mail.example.test", self.resolver, self.blocking, self.clock),
         )
 
     def submit(self, content, **envelope):
@@ -208,3 +208,66 @@ def test_a_message_without_signatures_costs_no_thread_and_no_look_up():
     box = Postbox()
     assert box.receive(b"From: far@outside.example\r\n\r\nhello\r\n").startswith("250")
     assert (box.blocking.calls, box.resolver.asked, box.lines("authenticated")) == ({}, [], [])
+
+
+def _results(content):
+    """Our Authentication-Results field, unfolded, and what follows it."""
+    end = content.index(b"Received:")
+    return b" ".join(content[:end].split()).decode(), content[end:]
+
+
+@pytest.mark.parametrize("body", [b"hello\r\n", _LARGE])
+def test_the_verdicts_stand_on_top_of_a_strangers_message(body):
+    box = Postbox()
+    content = signed(b"From: far@example.org\r\nSubject: signed\r\n\r\n" + body, box.clock.now())
+    box.receive(content)
+    field, _ = _results(box.filed())
+    assert field.startswith(
+        "Authentication-Results: mail.example.test; arc=none; "
+        "dkim=pass header.d=example.org header.s=r1 header.a=rsa-sha256 header.b="
+    )
+    assert "dkim=pass header.d=example.org header.s=e1 header.a=ed25519-sha256" in field
+    box.receive(b"From: far@outside.example\r\n\r\n" + body)
+    field, rest = _results(box.filed())
+    assert field == "Authentication-Results: mail.example.test; arc=none; dkim=none"
+    assert rest.endswith(b"From: far@outside.example\r\n\r\n" + body)
+
+
+@pytest.mark.parametrize("body", [b"hello\r\n", _LARGE])
+def test_forged_verdicts_are_taken_out_and_signatures_over_them_still_count(body):
+    box = Postbox()
+    forged = b"Authentication-Results: mail.example.test; dkim=pass header.d=bank.example\r\n"
+    other = b"Authentication-Results: mx.elsewhere.example; dkim=pass header.d=bank.example\r\n"
+    content = forged + other + signed(b"From: far@example.org\r\n\r\n" + body, box.clock.now())
+    box.receive(content)
+    field, rest = _results(box.filed())
+    assert "bank.example" not in field
+    assert field.count("dkim=pass") == 2
+    assert forged not in rest
+    assert rest.endswith(content.removeprefix(forged))
+
+
+def test_our_own_people_get_no_verdicts():
+    box = Postbox()
+    box.submit(_submitted(b"x\r\n"))
+    assert b"Authentication-Results" not in box.filed()
+
+
+def test_the_place_for_verdicts_holds_the_most_of_them_that_fit():
+    box = Postbox({})
+    one = signed(b"From: far@example.org\r\n\r\n", box.clock.now())
+    many = one[: one.index(b"From:")] * 30 + b"From: far@example.org\r\n\r\n" + _LARGE
+    assert box.receive(many).startswith("250")
+    field, rest = _results(box.filed())
+    assert rest.endswith(many)
+    assert field.count("dkim=temperror") == 5
+    assert field.count("dkim=policy") > 3
+
+
+def test_checking_can_be_turned_off():
+    box = Postbox()
+    authentication = Authentication("mail.example.test", box.resolver, box.blocking, box.clock, checks_dkim=False)
+    box.doors = replace(box.doors, authentication=authentication)
+    box.receive(signed(b"From: far@example.org\r\n\r\nx\r\n", box.clock.now()))
+    assert _results(box.filed())[0] == "Authentication-Results: mail.example.test; none"
+    assert box.resolver.asked == []
