@@ -169,6 +169,9 @@ class DropFolder:
                 except Odd as odd:
                     self._put_aside(entry.name, odd, found)
                     continue
+                except OSError as error:
+                    self._pass_over(entry, error, found)
+                    continue
                 if owner is not None:
                     names = owners.setdefault(owner, [])
                     bisect.insort(names, entry.name)
@@ -178,8 +181,15 @@ class DropFolder:
         self._listed_mtime = mtime if is_settled else None
         self._listed_at = time.monotonic()
 
+    def _pass_over(self, entry: "os.DirEntry[str]", error: OSError, found: Look) -> None:
+        """Nobody but its owner may look at it, as at a user's own mount (FUSE): that must not stop anybody's mail."""
+        key = entry.inode(), 0
+        if key not in self._left:
+            self._left.add(key)
+            found.tell(Remark(entry.name, "", f"it cannot be looked at: {error.strerror}", is_moved=False))
+
     def _owner_of_message(self, entry: "os.DirEntry[str]") -> int | None:
-        """Whose message this may be; None when it is none, or not yet. Raises `Odd` or `FileNotFoundError`."""
+        """Whose message this may be; None when it is none, or not yet. Raises `Odd` or `OSError`."""
         if entry.name == SET_ASIDE:
             return None
         status = entry.stat(follow_symlinks=False)
@@ -249,7 +259,7 @@ class DropFolder:
     def _put_aside(self, name: str, odd: Odd, found: Look) -> None:
         try:
             status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
-        except FileNotFoundError:
+        except OSError:  # gone, or a user's own mount by now; the next look tells
             return
         is_moved = odd.is_moved and not stat.S_ISDIR(status.st_mode) and self._move_aside(name)
         if not is_moved:

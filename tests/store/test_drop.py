@@ -1,5 +1,7 @@
 """The drop folder: what may lie there, what is set aside, and what a crash leaves, row by row of its table."""
 
+import contextlib
+import errno
 import os
 import socket
 import stat
@@ -321,6 +323,34 @@ def test_a_folder_is_left_and_told_once(place, folder):
     (place / new_name()).mkdir()
     assert [is_moved for _, _, is_moved in remarks(folder.look())] == [False]
     assert remarks(folder.look()) == []
+
+
+class _Mounted:
+    """What a user's own FUSE mount in the folder looks like to us: there, and not to be looked at."""
+
+    def __init__(self, entry):
+        self.name, self.inode = entry.name, entry.inode
+
+    def stat(self, *, follow_symlinks=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_what_cannot_even_be_looked_at_stops_nobody_elses_mail(place, folder, monkeypatch):
+    """A local user mounts a file system of his own on a folder that he made in the drop folder."""
+    (place / "mount").mkdir()
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def scanned(path):
+        with scandir(path) as entries:
+            yield [_Mounted(entry) if entry.name == "mount" else entry for entry in entries]
+
+    monkeypatch.setattr(drop_module.os, "scandir", scanned)
+    message = put(place)
+    look = folder.look()
+    assert not look.trouble and look.names == [message.name]
+    assert remarks(look) == [("mount", "it cannot be looked at: Permission denied", False)]
+    assert folder.look().remarks == []
 
 
 def test_an_unreadable_file_is_left_told_once_and_taken_when_it_becomes_readable(place, folder, monkeypatch):
