@@ -7,6 +7,7 @@ Exit status: 0, 1 (`Refusal`: refused or found something), 2 (`click.UsageError`
 import json
 import os
 import pwd
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -95,8 +96,11 @@ class CliContext:
         raise Refusal(text)
 
     def say_json(self, value: object) -> None:
-        """Data for programs, on standard output: UTF-8, indented, one value."""
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        """Data for programs, on standard output: UTF-8, indented, one value.
+
+        What is not printable is escaped: JSON alone lets C1 controls pass, and a terminal obeys them.
+        """
+        click.echo(_NOT_PRINTABLE.sub(_json_escape, json.dumps(value, ensure_ascii=False, indent=2)))
 
     def say_table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Rows with headings on a terminal; in a pipe without headings, the columns parted by tabs."""
@@ -134,6 +138,16 @@ def mailbox_argument(text: str) -> Mailbox:
     if not mailbox.domain:
         raise click.UsageError(f"{printable(text)}: an address with a domain is needed, such as {mailbox}@example.org")
     return mailbox
+
+
+# What may hold controls, marks that turn the direction of text, and the like: all beyond ASCII, but for DEL. The rest
+# JSON has escaped.
+_NOT_PRINTABLE = re.compile(r"[^\n -~]")
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    char = found.group()
+    return char if char.isprintable() else json.dumps(char)[1:-1] if char > "\x7f" else "\\u007f"
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:

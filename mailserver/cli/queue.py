@@ -155,7 +155,12 @@ def list_(context: CliContext, /, as_json: bool, **filters: str | float | None) 
 
 @queue.command()
 @click.argument("queue_id", metavar="ID")
-@click.option("--content", "with_content", is_flag=True, help="Print the message itself instead, octet by octet.")
+@click.option(
+    "--content",
+    "with_content",
+    is_flag=True,
+    help="Print the message itself instead; into a pipe or file octet by octet.",
+)
 @click.option("--transcript", "with_transcript", is_flag=True, help="Print what was said in the last attempts instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 @click.pass_obj
@@ -168,7 +173,7 @@ def show(context: CliContext, /, queue_id: str, with_content: bool, with_transcr
         return
     try:
         if with_content:
-            sys.stdout.buffer.write(spool.read_content(message.content, message.size_octets))
+            _show_content(context, spool.read_content(message.content, message.size_octets))
             return
         beginning = spool.read_content(message.content, _HEADER_OCTETS)
     except OSError as error:
@@ -179,6 +184,15 @@ def show(context: CliContext, /, queue_id: str, with_content: bool, with_transcr
         context.say_json({**as_object(message, is_running=is_running), "header": header})
         return
     for line in page(message, time.time(), header, is_running=is_running):
+        context.say(printable(line.expandtabs()))
+
+
+def _show_content(context: CliContext, octets: bytes) -> None:
+    """As it is; but a terminal obeys what a stranger wrote, so there it is made printable."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(octets)
+        return
+    for line in octets.decode("utf-8", "replace").split("\r\n"):
         context.say(printable(line.expandtabs()))
 
 
