@@ -31,6 +31,40 @@ class CannotTell:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class TlsaRecord:
+    """RFC 6698 2.1: what a host's certificate must agree with. The numbers are as they came, known or not."""
+
+    usage: int
+    selector: int
+    matching: int
+    association: bytes
+
+    def __str__(self) -> str:
+        """As in a zone file; the association is cut, for people."""
+        return f"{self.usage} {self.selector} {self.matching} {self.association.hex()[:16]}..."
+
+
 MxAnswer = tuple[MxRecord, ...] | NoSuchName | NoRecords | CannotTell
 AddressAnswer = tuple[IpAddress, ...] | NoSuchName | NoRecords | CannotTell
 TextAnswer = tuple[str, ...] | NoSuchName | NoRecords | CannotTell
+TlsaAnswer = tuple[TlsaRecord, ...] | NoSuchName | NoRecords | CannotTell
+
+
+@dataclass(frozen=True, slots=True)
+class SignedMx:
+    """An answer, and whether a validating resolver on this machine vouches for it (DNSSEC)."""
+
+    answer: MxAnswer
+    is_authentic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostAnswer:
+    """A host's addresses, and at which names its TLSA records stand, in order (RFC 7672 2.2.2).
+
+    `tlsa_names` is empty where the addresses are not authentic: there is nothing to look for then.
+    """
+
+    answer: AddressAnswer
+    tlsa_names: tuple[str, ...] = ()

@@ -4,10 +4,14 @@ Ours is what `twisted.names.client` leaves out: a server that answers SERVFAIL o
 TCP goes to the server that truncated its answer, a failed TCP connection is an answer too, and *no such name*, *no such
 record* and *cannot tell* stay apart: an answer that was cut on its way tells nothing. Each question uses a socket, and
 so a port, of its own (RFC 5452).
+
+Whether an answer was validated (the AD bit, RFC 6840 5.7) is asked of and believed from loopback only: on any other way
+somebody could set it.
 """
 
+import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,8 @@ class Records:
 
     found: tuple[Any, ...] | NoSuchName | NoRecords | CannotTell  # records are twisted.names.dns.Record_*
     ttl_s: float = 0.0
+    is_authentic: bool = False  # validated by a resolver on this machine, with every CNAME on the way
+    name: str = ""  # where the CNAMEs led
 
 
 class _Answers:
@@ -57,6 +63,11 @@ class _Udp(dns.DNSDatagramProtocol):
         super().__init__(_Controller(), reactor=reactor)  # type: ignore[no-untyped-call]
         self._answers = answers
 
+    def writeMessage(self, message: dns.Message, address: tuple[str, int]) -> None:
+        """As Twisted does."""
+        message.authenticData = int(is_loopback(address))
+        super().writeMessage(message, address)
+
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
         """As Twisted does."""
         self._answers.saw(data)
@@ -64,9 +75,15 @@ class _Udp(dns.DNSDatagramProtocol):
 
 
 class _Tcp(dns.DNSProtocol):
-    def __init__(self, answers: _Answers, reactor: Any) -> None:
+    def __init__(self, answers: _Answers, reactor: Any, server: NameServer) -> None:
         super().__init__(_Controller(), reactor=reactor)  # type: ignore[no-untyped-call]
         self._answers = answers
+        self._server = server
+
+    def writeMessage(self, message: dns.Message) -> None:
+        """As Twisted does."""
+        message.authenticData = int(is_loopback(self._server))
+        super().writeMessage(message)  # type: ignore[no-untyped-call]
 
     def stringReceived(self, data: bytes) -> None:
         """As Twisted does."""
@@ -122,17 +139,19 @@ class DnsClient:
     async def ask(self, name: str, kind: int) -> Records:
         """The records of one type for one name, CNAMEs followed. Never raises for what a network does."""
         ttl_s = float("inf")
+        is_authentic = True
         for _ in range(MAX_CNAMES + 1):
             message = await self._message(name, kind)
             if isinstance(message, CannotTell):
                 return Records(message)
+            is_authentic = is_authentic and bool(message.authenticData)
             found, name, ttl_s = _follow(message, name, kind, ttl_s)
             if found:
-                return Records(tuple(found), ttl_s)
+                return Records(tuple(found), ttl_s, is_authentic, name)
             if message.rCode == dns.ENAME:
-                return Records(NoSuchName(), min(ttl_s, _negative_ttl(message)))
+                return Records(NoSuchName(), min(ttl_s, _negative_ttl(message)), is_authentic, name)
             if not _is_open_end(message, name):
-                return _nothing(message, ttl_s)
+                return replace(_nothing(message, ttl_s), is_authentic=is_authentic, name=name)
         return Records(CannotTell("a chain of CNAMEs without end"))
 
     async def _message(self, name: str, kind: int) -> dns.Message | CannotTell:
@@ -165,6 +184,7 @@ class DnsClient:
             return CannotTell("an answer to another question")
         if answers.is_cut(message):
             return CannotTell("an answer that was cut on its way")
+        message.authenticData = int(bool(message.authenticData) and is_loopback(server))
         return message
 
     async def _by_udp(self, server: NameServer, query: dns.Query, timeout_s: float, answers: _Answers) -> dns.Message:
@@ -177,7 +197,7 @@ class DnsClient:
 
     async def _by_tcp(self, server: NameServer, query: dns.Query, answers: _Answers) -> dns.Message:
         make = TCP6ClientEndpoint if ":" in server[0] else TCP4ClientEndpoint
-        factory = Factory.forProtocol(lambda: _Tcp(answers, self._reactor))
+        factory = Factory.forProtocol(lambda: _Tcp(answers, self._reactor, server))
         factory.noisy = False
         protocol: Any = await make(self._reactor, server[0], server[1], TCP_TIMEOUT_S).connect(factory)
         try:
@@ -185,6 +205,14 @@ class DnsClient:
             return message
         finally:
             protocol.transport.abortConnection()
+
+
+def is_loopback(server: NameServer) -> bool:
+    """Whether nobody can stand between us and this name server."""
+    try:
+        return ipaddress.ip_address(server[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def read_resolv_conf(text: str) -> tuple[NameServer, ...]:

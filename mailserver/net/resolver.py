@@ -15,12 +15,16 @@ from mailserver.mail.address import canonical_domain
 from mailserver.mail.dns import (
     AddressAnswer,
     CannotTell,
+    HostAnswer,
     IpAddress,
     MxAnswer,
     MxRecord,
     NoRecords,
     NoSuchName,
+    SignedMx,
     TextAnswer,
+    TlsaAnswer,
+    TlsaRecord,
 )
 from mailserver.ports import Clock
 
@@ -30,12 +34,12 @@ if TYPE_CHECKING:
 MAX_TTL_S = 3600.0
 MAX_NEGATIVE_TTL_S = 900.0
 MAX_CACHED = 10_000
-# Type numbers of RFC 1035 and RFC 3596, here so that asking from memory imports nothing.
-_A, _PTR, _MX, _TXT, _AAAA = 1, 12, 15, 16, 28
+# Type numbers of RFC 1035, RFC 3596 and RFC 6698, here so that asking from memory imports nothing.
+_A, _CNAME, _PTR, _MX, _TXT, _AAAA, _TLSA = 1, 5, 12, 15, 16, 28, 52
 
 
 class CachingResolver:
-    """`mailserver.ports.Resolver`. `servers` are (address, port); empty is what the system uses."""
+    """The doors `Resolver` and `SignedResolver`. `servers` are (address, port); empty is what the system uses."""
 
     def __init__(
         self,
@@ -54,28 +58,53 @@ class CachingResolver:
 
     async def mx(self, domain: str) -> MxAnswer:
         """All MX records, unsorted. An exchange that cannot be a host name is left out."""
-        found = (await self._ask(domain, _MX)).found
+        return (await self.signed_mx(domain)).answer
+
+    async def signed_mx(self, domain: str) -> SignedMx:
+        """As `mx`, and whether that is authentic."""
+        records = await self._ask(domain, _MX)
+        found = records.found
         if not isinstance(found, tuple):
-            return found
-        records = tuple(
+            return SignedMx(found, records.is_authentic)
+        hosts = tuple(
             MxRecord(record.preference, exchange)
             for record in found
             if (exchange := _exchange(_text_of(record.name))) is not None
         )
-        return records or CannotTell("no MX record names a host")
+        return SignedMx(hosts or CannotTell("no MX record names a host"), records.is_authentic)
 
     async def addresses(self, host: str, *, ipv4: bool = True, ipv6: bool = True) -> AddressAnswer:
         """A and AAAA, asked at the same time."""
+        return _addresses(await self._ask_addresses(host, ipv4=ipv4, ipv6=ipv6))
+
+    async def signed_addresses(self, host: str) -> HostAnswer:
+        """As `addresses`, and at which names TLSA records count (RFC 7672 2.2.2): where the host's alias leads, if it
+        has one, then its own. An alias that is authentic itself is enough for the latter, wherever it leads."""
+        asked = await self._ask_addresses(host, ipv4=True, ipv6=True)
+        answer = _addresses(asked)
+        given = [records for records in asked if isinstance(records.found, tuple)]
+        if not given:
+            return HostAnswer(answer)
+        if all(records.is_authentic for records in given):
+            return HostAnswer(answer, tuple(dict.fromkeys((given[0].name, host.lower()))))
+        is_alias = given[0].name != host.lower()
+        is_enough = is_alias and (await self._ask(host, _CNAME)).is_authentic
+        return HostAnswer(answer, (host.lower(),) if is_enough else ())
+
+    async def tlsa(self, name: str) -> TlsaAnswer:
+        """TLSA records that are authentic (RFC 6698 2.1); too short ones are left out."""
+        records = await self._ask(name, _TLSA)
+        if not isinstance(records.found, tuple):
+            return records.found
+        if not records.is_authentic:
+            return NoRecords()
+        octets = [bytes(record.data) for record in records.found]
+        return tuple(TlsaRecord(one[0], one[1], one[2], one[3:]) for one in octets if len(one) > 3) or NoRecords()
+
+    async def _ask_addresses(self, host: str, *, ipv4: bool, ipv6: bool) -> "list[Records]":
         kinds = [kind for kind, is_wanted in ((_AAAA, ipv6), (_A, ipv4)) if is_wanted]
         asked = [Deferred.fromCoroutine(self._ask(host, kind)) for kind in kinds]
-        answers = [(await answer).found for answer in asked]
-        addresses = [_address(record.address) for found in answers if isinstance(found, tuple) for record in found]
-        if addresses:
-            return tuple(addresses)
-        unknown = [found for found in answers if isinstance(found, CannotTell)]
-        if unknown:
-            return unknown[0]
-        return NoSuchName() if NoSuchName() in answers else NoRecords()
+        return [await answer for answer in asked]
 
     async def text(self, name: str) -> TextAnswer:
         """TXT records, the strings of each joined; octets beyond ASCII become characters one by one."""
@@ -138,6 +167,18 @@ def _text_of(name: Any) -> str:
 def _exchange(name: str) -> str | None:
     """Empty for the root (RFC 7505), the canonical host name, or None."""
     return canonical_domain(name) if name else ""
+
+
+def _addresses(asked: "Sequence[Records]") -> AddressAnswer:
+    """What several look-ups for one host come to."""
+    answers = [records.found for records in asked]
+    addresses = [_address(record.address) for found in answers if isinstance(found, tuple) for record in found]
+    if addresses:
+        return tuple(addresses)
+    unknown = [found for found in answers if isinstance(found, CannotTell)]
+    if unknown:
+        return unknown[0]
+    return NoSuchName() if NoSuchName() in answers else NoRecords()
 
 
 def _address(octets: bytes) -> IpAddress:

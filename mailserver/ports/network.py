@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mailserver.mail.dns import AddressAnswer, IpAddress, MxAnswer, TextAnswer
+from mailserver.mail.dns import (
+    AddressAnswer,
+    HostAnswer,
+    IpAddress,
+    MxAnswer,
+    SignedMx,
+    TextAnswer,
+    TlsaAnswer,
+    TlsaRecord,
+)
 
 
 class Resolver(Protocol):
@@ -24,6 +33,22 @@ class Resolver(Protocol):
         """PTR names of an address."""
 
 
+class SignedResolver(Protocol):
+    """DNS as DANE needs it (RFC 7672 2): what is authentic is told apart. Never raises; names as for `Resolver`.
+
+    Authentic is only what a resolver on this very machine says so of: anybody on the way could set the bit.
+    """
+
+    def signed_mx(self, domain: str) -> Awaitable[SignedMx]:
+        """All MX records, unsorted."""
+
+    def signed_addresses(self, host: str) -> Awaitable[HostAnswer]:
+        """A and AAAA together, and where to look for TLSA records."""
+
+    def tlsa(self, name: str) -> Awaitable[TlsaAnswer]:
+        """TLSA records of `_25._tcp.host`. Records that are not authentic are none."""
+
+
 class ConnectionFailed(Exception):
     """No connection, or one that broke. The text is plain words for the log, such as `connection refused`."""
 
@@ -34,19 +59,28 @@ class TlsFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TlsRequirement:
-    """What a handshake must prove. `verify_host` empty means: encrypt, verify nothing (RFC 7435)."""
+    """What a handshake must prove. `verify_host` empty means: encrypt, verify nothing (RFC 7435).
+
+    With `tlsa` the certificate must agree with one of these records, and where they name an authority be for one of
+    `names` (RFC 7672 3). With `is_trial` nothing is required of `verify_host`: `TlsDetails.unproven` tells what would
+    have been wrong.
+    """
 
     server_name: str
     verify_host: str = ""
     ca_file: Path | None = None
+    tlsa: tuple[TlsaRecord, ...] = ()
+    names: tuple[str, ...] = ()
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TlsDetails:
-    """What was agreed: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`."""
+    """What was agreed: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`. `unproven`: what a trial found wrong, in plain words."""
 
     version: str
     cipher: str
+    unproven: str = ""
 
 
 @dataclass(frozen=True, slots=True)

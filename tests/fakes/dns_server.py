@@ -20,7 +20,8 @@ A zone is a dictionary from names to records; keys of a record dictionary are ty
     }
 
 A name that is not there is NXDOMAIN (unless `*` is), a type that is not there NODATA, both with an SOA. CNAMEs are
-followed inside the zone unless `follow` is false. `cut` octets are missing at the end of an answer. `ttl` sets the
+followed inside the zone unless `follow` is false. A name with `signed` is told with the AD bit, if the question has it
+and every name on the way is signed, too. `cut` octets are missing at the end of an answer. `ttl` sets the
 seconds all may be remembered; 0 if unsaid.
 """
 
@@ -82,10 +83,13 @@ class DnsServer:
         if entry is not None and entry.get("silent"):
             return None
         response = dns.message.make_response(query, recursion_available=True)
+        self._is_signed = bool(query.flags & dns.flags.AD)
         if entry is not None and "rcode" in entry:
             response.set_rcode(dns.rcode.from_text(entry["rcode"]))
             return response.to_wire()
         self._fill(response, name, kind)
+        if self._is_signed:
+            response.flags |= dns.flags.AD
         if entry is not None and entry.get("truncate") and transport == "udp":
             response.flags |= dns.flags.TC
             response.answer.clear()
@@ -99,6 +103,7 @@ class DnsServer:
     def _fill(self, response, name, kind):
         for _ in range(20):
             entry = self._entry(name)
+            self._is_signed = self._is_signed and bool((entry or {}).get("signed"))
             if entry is None:
                 response.set_rcode(dns.rcode.NXDOMAIN)
                 break
