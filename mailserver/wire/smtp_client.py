@@ -11,6 +11,7 @@ able to decide. The commands come in this order, in one write where PIPELINING w
     DATA         fault            content, or a lone      the accepted         the accepted
                                   dot if no RCPT held     deferred             bounced
     .            all delivered    fault                   the accepted def.    the accepted bounced
+    lone dot     go on            fault                   go on                go on
 
 421 is the end of the connection wherever it comes (RFC 5321 3.8), and never final. A fault (a reply that cannot be
 the answer) is temporary and ends the connection; what was refused before it in the same transaction may have been the
@@ -169,7 +170,7 @@ class Transaction:
             case _Verb.DATA:
                 return self._take_data(reply)
             case _Verb.LONE_DOT:
-                return Finished(is_usable=True)
+                return self._out_of_step() if 300 <= reply.code < 400 else Finished(is_usable=True)
             case _Verb.EOD:
                 return self._take_end(reply)
 
@@ -259,7 +260,7 @@ class Transaction:
             self._decide_accepted(taken)
             return Finished(is_usable=True)
         self._decide_accepted(refused(reply, Stage.EOD, self.terms.host))
-        return Finished(is_usable=not reply.is_positive)
+        return self._out_of_step() if reply.is_positive else Finished(is_usable=True)
 
     def _out_of_step(self) -> Step:
         """A reply was no answer to what was said, so nobody knows what the ones before it were about."""

@@ -85,6 +85,8 @@ def test_without_pipelining_each_command_waits_for_its_reply():
         (("250", "354 go"), "deferred deferred", False),
         (("250", "250", "250", "250 ok"), "deferred deferred", False),
         (("250", "250", "250", "354", "354 more"), "deferred deferred", False),
+        (("250", "250", "550 no", "354", "354 more"), "deferred deferred", False),
+        (("250", "550 no", "550 no", "354", "354 more"), "deferred deferred", False),
         # 452 and its relatives after others were taken: the rest goes into another transaction.
         (("250", "250", "452 too many", "354", "250"), "delivered left", True),
         (("250", "250", "452 4.5.3 too many", "354", "250"), "delivered left", True),

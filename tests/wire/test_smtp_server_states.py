@@ -104,7 +104,8 @@ class Conversation(RuleBasedStateMachine):
         code = foretold(self.model, name, is_refused=is_refused)
         if isinstance(event, smtp.Faulted):
             wants = {code}
-            if code == 503 and name in ("data", "chunk", "last chunk") and self.has_refused_recipient:
+            needs_recipient = name in ("data", "chunk", "last chunk") and not self.model.recipients
+            if code == 503 and needs_recipient and self.has_refused_recipient:
                 wants = {554}  # RFC 5321 3.3: there was a RCPT, and it was refused
             assert event.reply.code in wants, (name, event)
             answer = event.reply
