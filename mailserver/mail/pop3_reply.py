@@ -130,6 +130,7 @@ LOGIN_WITHOUT_TLS_IMPOSSIBLE = err("passwords are not taken in clear here; use t
 LOGIN_WRONG = err("login name or password is wrong", "AUTH")
 LOGIN_WRONG_TOO_OFTEN = err("login name or password is wrong; goodbye", "AUTH")
 LOGIN_BUSY = err("too many logins at the moment; please try again later", "SYS/TEMP")
+ACCOUNT_CHANGED = err("this login counts no longer; nothing was deleted, please log in again")
 MAILDROP_IN_USE = err("another session has this mailbox open; please try again later", "IN-USE")
 MAILDROP_TROUBLE = err("the mailbox cannot be opened at the moment; please try again later", "SYS/TEMP")
 MECHANISM_UNKNOWN = err("this mechanism is not offered")

@@ -47,3 +47,12 @@ class Credentials(Protocol):
 
         Takes the same time for an unknown login as for a wrong password. Raises `Overloaded` when too many wait.
         """
+
+    def proof(self, mailbox: Mailbox) -> str:
+        """What a login proves that succeeded just now, for `still_holds`; empty for an account that is not there."""
+
+    def still_holds(self, mailbox: Mailbox, proof: str) -> bool:
+        """Whether a login with this proof counts still: the account is there, enabled, and has the same password.
+
+        Answers from memory, and is asked for each command: what the operator changes ends open sessions.
+        """

@@ -8,6 +8,9 @@ from mailserver.mail.peer import Peer
 from mailserver.policy.limits import LoginGuesses
 from mailserver.ports import Clock
 
+# How much of a login name goes into the log; a client may send twelve thousand octets.
+LOGGED_CHARS = 255
+
 
 class Patience:
     """The waits of one session. `is_waiting` while its client is kept waiting by intention."""

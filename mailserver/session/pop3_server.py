@@ -5,7 +5,9 @@ maildrop is a snapshot: numbers and sizes never move, DELE only marks, QUIT remo
 answered or the connection is lost, whichever comes first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 from mailserver.config import AuthWithoutTls
@@ -27,7 +29,7 @@ from mailserver.ports import (
     Then,
     TlsDetails,
 )
-from mailserver.session.patience import Patience
+from mailserver.session.patience import LOGGED_CHARS, Patience
 from mailserver.session.pop3_transaction import Transaction
 from mailserver.wire.pop3_events import (
     Auth,
@@ -90,6 +92,7 @@ class Pop3Session:
         self._tls: TlsDetails | None = None
         self._user: str | None = None
         self._login = ""
+        self._still_holds: Callable[[], bool] = _never
         self._transaction: Transaction | None = None
         self._wrong_logins = 0
         self._errors = 0
@@ -144,10 +147,14 @@ class Pop3Session:
             case Retrieve() | Delete() | Top() | Stat() | List() | UniqueIds() | Reset() | Noop():
                 transaction = self._transaction
                 assert transaction is not None, "the machine lets these pass in TRANSACTION only"
+                if not self._still_holds():
+                    return _ended()
                 return Answer(await transaction.answer(event))
             case User() | Password() | Auth() | Mechanisms():
                 return await self._answer_login(event)
             case Quit():
+                if self._transaction is not None and not self._still_holds():
+                    return _ended()
                 return Answer(await self._quit(), Then.CLOSE)
             case Capabilities():
                 return Answer(replies.capabilities(self._capabilities()))
@@ -265,6 +272,8 @@ class Pop3Session:
             return self._not_now(replies.LOGIN_BUSY, login, mechanism, "too many logins wait")
         if account is None:
             return await self._wrong(login, mechanism, "wrong name or password", began)
+        credentials, mailbox = doors.credentials, account.mailbox
+        self._still_holds = partial(credentials.still_holds, mailbox, credentials.proof(mailbox))
         return await self._open(account, mechanism)
 
     async def _open(self, account: Account, mechanism: str) -> Answer[Pop3Reply]:
@@ -293,7 +302,7 @@ class Pop3Session:
         """Note a failure, then tell it at its time. `began`: when the check began, in monotonic seconds."""
         doors = self._doors
         doors.guesses.failed(self._peer, doors.clock.monotonic())
-        doors.log(LoginRefused(str(self._peer), SERVICE, login, mechanism, reason))
+        doors.log(LoginRefused(str(self._peer), SERVICE, login[:LOGGED_CHARS], mechanism, reason))
         self._wrong_logins += 1
         await self._patience.after_failure(began)
         if self._wrong_logins >= doors.guesses.max_failures:
@@ -302,7 +311,7 @@ class Pop3Session:
 
     def _not_now(self, reply: Pop3Reply, login: str, mechanism: str, reason: str) -> Answer[Pop3Reply]:
         """Refused for a reason that is not the client's: no wrong login is counted."""
-        self._doors.log(LoginRefused(str(self._peer), SERVICE, login, mechanism, reason))
+        self._doors.log(LoginRefused(str(self._peer), SERVICE, login[:LOGGED_CHARS], mechanism, reason))
         return Answer(reply)
 
     # --- the end ------------------------------------------------------------------------------------------------------
@@ -328,6 +337,16 @@ class Pop3Session:
                 reason,
             )
         )
+
+
+def _never() -> bool:
+    """Before a login."""
+    return False
+
+
+def _ended() -> Answer[Pop3Reply]:
+    """The account was removed, disabled or given another password meanwhile; `lost` follows, and nothing is deleted."""
+    return Answer(replies.ACCOUNT_CHANGED, Then.CLOSE, "the account was changed")
 
 
 def _language(tag: str | None) -> Pop3Reply:

@@ -6,12 +6,9 @@ from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
 from mailserver.maillog import LoginRefused, LoginSucceeded
 from mailserver.ports import Account, Overloaded, TlsDetails
-from mailserver.session.patience import Patience
+from mailserver.session.patience import LOGGED_CHARS, Patience
 from mailserver.session.smtp_profile import Profile, SmtpDoors, SmtpSettings
 from mailserver.wire.sasl import Claim, Mechanism
-
-# How much of a login name goes into the log; a client may send twelve thousand octets.
-_LOGGED_CHARS = 255
 
 
 class Login:
@@ -26,12 +23,14 @@ class Login:
         self._failures = 0
         self._is_gone = False
         self._account: Account | None = None
+        self._proof = ""
 
     def account(self) -> Account | None:
-        """The account as it is now; None also when it was removed or disabled since the login."""
+        """The account as it is now; None also when it was removed, disabled or given another password since."""
         if self._account is not None:
-            now = self._doors.directory.account(self._account.mailbox)
-            self._account = now if now is not None and now.is_enabled else None
+            mailbox = self._account.mailbox
+            holds = self._doors.credentials.still_holds(mailbox, self._proof)
+            self._account = self._doors.directory.account(mailbox) if holds else None
         return self._account
 
     def forget(self) -> None:
@@ -82,7 +81,7 @@ class Login:
             reply = self._failed(mechanism, claim, replies.AUTH_FAILED, "wrong login or password")
             await self._patience.after_failure(began)
             return reply
-        self._account = account
+        self._account, self._proof = account, doors.credentials.proof(account.mailbox)
         name = str(account.mailbox)
         doors.log(LoginSucceeded(str(self._peer), self._profile.name, name, mechanism.value, tls))
         return replies.AUTH_OK
@@ -91,6 +90,6 @@ class Login:
         self._failures += 1
         self._doors.guesses.failed(self._peer, self._doors.clock.monotonic())
         self._doors.log(
-            LoginRefused(str(self._peer), self._profile.name, claim.login[:_LOGGED_CHARS], mechanism.value, reason)
+            LoginRefused(str(self._peer), self._profile.name, claim.login[:LOGGED_CHARS], mechanism.value, reason)
         )
         return replies.AUTH_TOO_OFTEN if self._failures >= self._doors.guesses.max_failures else reply

@@ -54,6 +54,8 @@ class Logins:
         self._remembered = _Remembered(clock.monotonic)
         self._choice_key = os.urandom(32)
         self._decoy = self._passwords.decoy()
+        # Hashes that were replaced by better ones of the same password.
+        self._upgraded: OrderedDict[str, str] = OrderedDict()
 
     async def verify(self, login: str, password: str) -> Account | None:
         """The account when login and password fit and it is enabled, else None. Raises `Overloaded`.
@@ -73,8 +75,19 @@ class Logins:
             if not checked.verdict.is_right:
                 return None
         # The file may have changed while the hash was computed.
-        account = self._accounts.tables.account(account.mailbox)
-        return account if account is not None and account.is_enabled else None
+        mailbox = account.mailbox
+        return self._accounts.tables.account(mailbox) if self.still_holds(mailbox, stored) else None
+
+    def proof(self, mailbox: Mailbox) -> str:
+        """The stored hash: another one means another password, but for our own upgrades."""
+        return self._accounts.tables.hashes.get(mailbox.folded, "")
+
+    def still_holds(self, mailbox: Mailbox, proof: str) -> bool:
+        """See the door."""
+        account = self._accounts.tables.account(mailbox)
+        if account is None or not account.is_enabled or not proof:
+            return False
+        return self.proof(mailbox) in (proof, self._upgraded.get(proof))
 
     def _stand_in(self, login: str) -> str:
         hashes = list(self._accounts.tables.hashes.values())
@@ -103,12 +116,20 @@ class Logins:
             with editing(self._accounts.path, timeout_s=_UPGRADE_LOCK_TIMEOUT_S) as document:
                 if document.password(mailbox) == stored:
                     document.set_password(mailbox, better)
+                    # Before the file has it: the server may read it at any moment.
+                    self._note_upgrade(stored, better)
         except NoSuchEntry:
             return ""
         except AccountsError as error:
             return str(error)
         self._remembered.add(self._remembered.digest(mailbox, better, password))
         return ""
+
+    def _note_upgrade(self, stored: str, better: str) -> None:
+        """In a thread of the lane; each step is one the interpreter does not interrupt."""
+        self._upgraded[stored] = better
+        if len(self._upgraded) > MAX_REMEMBERED:
+            self._upgraded.popitem(last=False)
 
     def _report(self, mailbox: Mailbox, checked: _Checked) -> None:
         if checked.verdict.trouble:

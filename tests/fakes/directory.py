@@ -57,3 +57,10 @@ class MemoryDirectory:
         if account is None or not account.is_enabled or self.passwords.get(login.lower()) != password:
             return None
         return account
+
+    def proof(self, mailbox):
+        return self.passwords.get(mailbox.folded, "")
+
+    def still_holds(self, mailbox, proof):
+        account = self.account(mailbox)
+        return account is not None and account.is_enabled and self.proof(mailbox) == proof

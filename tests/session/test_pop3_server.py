@@ -1,5 +1,8 @@
 """POP3 sessions: who gets in, what is promised at QUIT, what remains when the connection dies."""
 
+import base64
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -563,3 +566,48 @@ def test_no_answer_carries_controls_of_the_client():
     out = connection.say(b"\x1b[31mUSER\r\nUSER \x1b]0;x\r\nLANG \x07\r\nAUTH \x1b\r\n")
     assert out.replace(b"\r\n", b"").decode().isprintable()
     assert out.count(b"\r\n") == 4
+
+
+# --- the account changes while a session is open ----------------------------------------------------------------------
+
+
+def _disable(directory):
+    directory.accounts[ALICE] = replace(directory.accounts[ALICE], is_enabled=False)
+
+
+CHANGES = {
+    "removed": lambda directory: directory.accounts.pop(ALICE),
+    "disabled": _disable,
+    "another password": lambda directory: directory.passwords.update({ALICE: "new"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("command", ["RETR 1", "LIST", "UIDL", "NOOP", "QUIT"])
+def test_an_open_session_ends_with_what_the_operator_changes_and_deletes_nothing(command, change):
+    """Somebody has the password, the operator takes it from him: that must not wait for him to hang up."""
+    world = World()
+    world.maildrops.add(ALICE, b"Subject: 1\n\nx\n")
+    connection = world.connect()
+    connection.log_in()
+    assert connection.line("DELE 1").startswith(b"+OK")
+    change(world.directory)
+    assert connection.line(command).startswith(b"-ERR this login counts no longer")
+    assert connection.is_closed
+    connection.session.lost("closed")
+    assert world.events[-1].deleted == 0
+    if change is not CHANGES["another password"]:
+        return
+    world.directory.passwords[ALICE] = PASSWORD
+    again = world.connect()
+    again.log_in()
+    assert again.line("STAT").startswith(b"+OK 1 ")
+
+
+def test_a_login_name_of_thousands_of_octets_is_logged_in_part():
+    world = World()
+    connection = world.connect()
+    claim = base64.b64encode(b"\0" + b"x" * 8000 + b"\0wrong").decode()
+    assert connection.line("AUTH PLAIN").startswith(b"+ ")
+    assert connection.line(claim).startswith(b"-ERR [AUTH]")
+    assert [len(event.login) for event in world.events if isinstance(event, LoginRefused)] == [255]

@@ -129,6 +129,14 @@ def test_an_account_that_was_removed_or_disabled_since_its_login_sends_nothing()
     assert client.code("MAIL FROM:<alice@example.test>") == 530
 
 
+def test_an_account_that_got_another_password_since_its_login_sends_nothing():
+    """Whoever stole the old one must not go on sending for as long as he keeps his connection."""
+    world = World()
+    client = submitting(world)
+    world.directory.passwords["alice@example.test"] = "another"
+    assert client.code("MAIL FROM:<alice@example.test>") == 530
+
+
 def test_too_many_verifications_at_once():
     async def busy(login, password):
         raise Overloaded

@@ -1,5 +1,7 @@
 """Who may log in: right and wrong passwords, what is remembered, and hashes that are replaced."""
 
+import base64
+import hashlib
 from collections import Counter
 
 import pytest
@@ -282,3 +284,42 @@ def test_damaged_hash_is_a_wrong_password_and_told(tmp_path):
         'trouble what="password of alice@example.org" reason="the stored password hash cannot be checked: ValueError" '
         'effect="treated as a wrong password"'
     )
+
+
+# --- a login that succeeded, later ------------------------------------------------------------------------------------
+
+
+def _reloaded(house, change):
+    with house.edit() as document:
+        change(document)
+    house.accounts.reload()
+
+
+def test_a_login_holds_until_the_account_is_disabled_removed_or_has_another_password(house):
+    new = house.passwords.hash("new")
+    for change, undo in (
+        (lambda it: it.set_disabled(ALICE, True), lambda it: it.set_disabled(ALICE, False)),
+        (
+            lambda it: it.set_password(ALICE, house.passwords.hash("new")),
+            lambda it: it.set_password(ALICE, house.alice),
+        ),
+        (lambda it: it.remove_account(ALICE), lambda it: it.add_account(ALICE, house.alice)),
+    ):
+        proof = house.logins.proof(ALICE)
+        assert house.logins.still_holds(ALICE, proof)
+        _reloaded(house, change)
+        assert not house.logins.still_holds(ALICE, proof)
+        _reloaded(house, undo)
+    assert not house.logins.still_holds(ALICE, "")
+
+
+def test_a_login_holds_when_its_own_hash_is_replaced_by_a_better_one(tmp_path):
+    old = "{SSHA}" + base64.b64encode(hashlib.sha1(b"alice'ssalt").digest() + b"salt").decode()
+    house = House(tmp_path, alice=old)
+    assert house.verify("alice@example.org", "alice's") is not None
+    proof = house.logins.proof(ALICE)
+    house.accounts.reload()
+    assert house.accounts.tables.hashes[ALICE.folded] != old
+    assert house.logins.still_holds(ALICE, proof)
+    _reloaded(house, lambda document: document.set_password(ALICE, house.passwords.hash("new")))
+    assert not house.logins.still_holds(ALICE, proof)
