@@ -134,7 +134,11 @@ class Soak:
     def _start(self) -> None:
         """Start, in time; what was being written when it was killed is gone afterwards."""
         left = temporary_files(self.server.maildirs, self.server.state)
-        self.server.start()
+        try:
+            self.server.start()
+        except AssertionError:
+            last = "\n".join(self.server.log.splitlines()[-20:])
+            raise AssertionError(f"the server did not start; the end of its log:\n{last}") from None
         took = _processor_s(self.server.pid)
         self.summary.starts_s.append(took)
         if took > START_LIMIT_S:
