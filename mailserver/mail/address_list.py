@@ -9,11 +9,15 @@ from mailserver.mail.address import Mailbox, parse_mailbox
 MAX_FIELD_CHARS = 16_384
 
 
-def mailboxes_in(text: str) -> tuple[Mailbox, ...] | None:
-    """The mailboxes of a field's unfolded value, at least one; None when it cannot be read."""
+def mailboxes_in(text: str, *, with_names: bool = False) -> tuple[Mailbox, ...] | None:
+    """The mailboxes of a field's unfolded value, at least one; None when it cannot be read.
+
+    `with_names`: also what looks like an address in a name without quotes. In `bob@x.example <alice@y.example>` some
+    readers take the first for the address (CVE-2023-27043 was one).
+    """
     if len(text) > MAX_FIELD_CHARS:
         return None
-    addresses = _Reader().read(text)
+    addresses = _Reader(with_names=with_names).read(text)
     if not addresses:
         return None
     found: list[Mailbox] = []
@@ -28,9 +32,11 @@ def mailboxes_in(text: str) -> tuple[Mailbox, ...] | None:
 class _Reader:
     """Splits at commas outside quotes, comments and angle brackets; keeps the address of each part."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_names: bool) -> None:
+        self._with_names = with_names
         self._addresses: list[str] = []
         self._plain: list[str] = []  # the part's text outside angle brackets
+        self._bare: list[str] = []  # that without what stands in quotes
         self._angle: list[str] | None = None  # and inside of them
         self._is_in_angle = self._is_quoted = False
         self._comments = 0
@@ -54,7 +60,7 @@ class _Reader:
             self._comments += {"(": 1, ")": -1}.get(char, 0)
         elif self._is_quoted or char == '"':
             self._is_quoted = self._is_quoted != (char == '"')
-            self._keep(char)
+            self._keep(char, is_bare=char == '"')
         elif char == "(":
             self._comments = 1
         elif char == "<":
@@ -62,6 +68,8 @@ class _Reader:
                 return False
             self._angle = []
             self._is_in_angle = True
+            if self._with_names:
+                self._addresses.extend(filter(_is_address, "".join(self._bare).split()))
             self._plain.clear()  # the display name
         elif char == ">":
             if not self._is_in_angle:
@@ -75,16 +83,19 @@ class _Reader:
             self._keep(char)
         return True
 
-    def _keep(self, char: str) -> None:
+    def _keep(self, char: str, *, is_bare: bool = True) -> None:
         if self._is_in_angle and self._angle is not None:
             self._angle.append(char)
-        else:
-            self._plain.append(char)
+            return
+        self._plain.append(char)
+        if is_bare:
+            self._bare.append(char)
 
     def _end_part(self) -> bool:
         plain = "".join(self._plain).strip(" \t")
         angle = None if self._angle is None else "".join(self._angle).strip(" \t")
         self._plain.clear()
+        self._bare.clear()
         self._angle = None
         if angle is not None:
             self._addresses.append(angle)
@@ -92,3 +103,8 @@ class _Reader:
         if plain:  # empty parts are allowed (RFC 5322 4.4)
             self._addresses.append(plain)
         return True
+
+
+def _is_address(word: str) -> bool:
+    found = parse_mailbox(word) if "@" in word else None
+    return isinstance(found, Mailbox) and bool(found.domain)

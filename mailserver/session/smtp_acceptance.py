@@ -204,9 +204,10 @@ class Preparation:
             return replies.HEADER_TOO_BIG
         if account is None:  # a user of this machine writes whom he likes into From, as with every sendmail
             return None
-        # Some readers skip a line that is no field and go on to the empty line; so From is looked for there too.
+        # Some readers skip a line that is no field and go on to the empty line, or to the end if there is none; so From
+        # is looked for there too.
         end = content.find(b"\r\n\r\n")
-        seen = content[: end + 2] if section and end >= 0 else section
+        seen = content[: end + 2 if end >= 0 else None] if section else section
         return from_refusal(seen, account, self._directory)
 
     def _with_report(self, acceptance: Acceptance, section: bytes) -> Acceptance:

@@ -27,7 +27,7 @@ def from_refusal(section: bytes, account: Account, directory: Directory) -> Repl
     if len(froms) > 1:  # RFC 5322 3.6; readers differ in which one they show
         return replies.FROM_TWICE
     # Old devices write names in Latin-1 as they are. What is no UTF-8 becomes surrogates, which no address may hold.
-    mailboxes = mailboxes_in(froms[0].decode("utf-8", "surrogateescape"))
+    mailboxes = mailboxes_in(froms[0].decode("utf-8", "surrogateescape"), with_names=True)
     if mailboxes is None:
         return replies.FROM_UNREADABLE
     if all(may_send_as(account, mailbox, directory) for mailbox in mailboxes):

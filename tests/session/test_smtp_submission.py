@@ -310,6 +310,13 @@ def submit(header, **options):
         (b"From: <@far.example:alice@example.test>\r\n", "550 5.6.0"),
         (b"Subject: x\r\nno field\r\nFrom: bob@example.test\r\n", "550 5.7.1"),  # some readers go on behind such a line
         (b"Subject: x\r\nno field\r\nFrom: alice@example.test\r\n", "250"),
+        # Readers that take the first thing with an @ for the address (CVE-2023-27043); in quotes it is a name.
+        (b"From: bob@example.test <alice@example.test>\r\n", "550 5.7.1"),
+        (b"From: the ceo bob@example.test <alice@example.test>\r\n", "550 5.7.1"),
+        (b"From: (x) bob@example.test (y) <alice@example.test>\r\n", "550 5.7.1"),
+        (b"From: sales@example.test <alice@example.test>\r\n", "250"),
+        (b'From: "the bob@example.test fan" <alice@example.test>\r\n', "250"),
+        (b"From: Alice @ Home <alice@example.test>\r\n", "250"),
         (b"From: \xe4 <alice@example.test>\r\n", "250"),  # a name in Latin-1, from an old device
         (b"From: alice <\xe4lice@example.test>\r\n", "550 5.6.0"),
         (b"From: alice <alice@ex\xe4mple.test>\r\n", "550 5.6.0"),
@@ -320,6 +327,12 @@ def submit(header, **options):
 def test_from_belongs_to_the_login(header, reply):
     _, said = submit(header)
     assert said.startswith(reply), said
+
+
+def test_from_is_looked_for_behind_a_line_that_is_no_field_when_no_empty_line_follows_at_all():
+    """Some readers skip such a line and read on."""
+    octets = b"From: alice@example.test\r\nno field\r\nFrom: bob@example.test\r\n"
+    assert submitting().send(octets, sender="alice@example.test", to=("x@far.example",)).startswith("550 5.6.0")
 
 
 def test_the_refusal_of_from_says_what_may_be_used():

@@ -299,10 +299,7 @@ def test_a_login_holds_until_the_account_is_disabled_removed_or_has_another_pass
     new = house.passwords.hash("new")
     for change, undo in (
         (lambda it: it.set_disabled(ALICE, True), lambda it: it.set_disabled(ALICE, False)),
-        (
-            lambda it: it.set_password(ALICE, house.passwords.hash("new")),
-            lambda it: it.set_password(ALICE, house.alice),
-        ),
+        (lambda it: it.set_password(ALICE, new), lambda it: it.set_password(ALICE, house.alice)),
         (lambda it: it.remove_account(ALICE), lambda it: it.add_account(ALICE, house.alice)),
     ):
         proof = house.logins.proof(ALICE)
