@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 MAX_TTL_S = 3600.0
 MAX_NEGATIVE_TTL_S = 900.0
 MAX_CACHED = 10_000
+# A stranger chooses names that are asked for (a signature's key), and what they say: 64 KiB each, for an hour.
+MAX_CACHED_OCTETS = 16 << 20
+# What a record takes beside its text.
+_RECORD_OCTETS = 600
 # Type numbers of RFC 1035, RFC 3596 and RFC 6698, here so that asking from memory imports nothing.
 _A, _CNAME, _PTR, _MX, _TXT, _AAAA, _TLSA = 1, 5, 12, 15, 16, 28, 52
 
@@ -54,6 +58,7 @@ class CachingResolver:
         self._resolv_conf = resolv_conf
         self._client: DnsClient | None = None
         self._cache: dict[tuple[str, int], tuple[float, Records]] = {}
+        self._cached_octets = 0
         self._asking: dict[tuple[str, int], list[Deferred[Records]]] = {}
 
     async def mx(self, domain: str) -> MxAnswer:
@@ -149,13 +154,26 @@ class CachingResolver:
         return self._client.ask(name, kind)
 
     def _remember(self, key: tuple[str, int], records: "Records") -> None:
-        self._cache.pop(key, None)
+        self._forget(key)
         ttl_s = min(records.ttl_s, MAX_TTL_S if isinstance(records.found, tuple) else MAX_NEGATIVE_TTL_S)
         if isinstance(records.found, CannotTell) or ttl_s <= 0:
             return
-        while len(self._cache) >= MAX_CACHED:
-            del self._cache[next(iter(self._cache))]
         self._cache[key] = (self._clock.monotonic() + ttl_s, records)
+        self._cached_octets += _octets_of(records)
+        while len(self._cache) > MAX_CACHED or self._cached_octets > MAX_CACHED_OCTETS:
+            self._forget(next(iter(self._cache)))
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        _, records = self._cache.pop(key, (0.0, None))
+        if records is not None:
+            self._cached_octets -= _octets_of(records)
+
+
+def _octets_of(records: "Records") -> int:
+    """About how much memory an answer takes."""
+    if not isinstance(records.found, tuple):
+        return _RECORD_OCTETS
+    return sum(_RECORD_OCTETS + sum(map(len, getattr(record, "data", ()))) for record in records.found)
 
 
 def _text_of(name: Any) -> str:

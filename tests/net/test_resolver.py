@@ -5,11 +5,13 @@ from ipaddress import ip_address
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.names import dns
 
 from mailserver.mail.dns import CannotTell, MxRecord, NoRecords, NoSuchName
 from mailserver.net import dns_client
 from mailserver.net.clock import ReactorClock
-from mailserver.net.resolver import CachingResolver
+from mailserver.net.resolver import MAX_CACHED_OCTETS, CachingResolver
+from tests.fakes.awaiting import run
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns_server import DnsServer
 
@@ -185,3 +187,26 @@ async def test_an_answer_that_was_cut_on_its_way_is_asked_for_over_tcp(server, r
 async def test_a_server_that_cuts_all_its_answers_cannot_tell(server, resolver):
     server.zone["cut.example.net"] = {"MX": [[10, "mx.example.net"]], "cut": 6}
     assert await resolver.mx("cut.example.net") == CannotTell("an answer that was cut on its way")
+
+
+class _Generous:
+    """A name server of an attacker's, behind an honest resolver: as much as fits, for as long as one likes."""
+
+    def __init__(self):
+        self.asked = 0
+
+    async def ask(self, name, kind):
+        self.asked += 1
+        return dns_client.Records((dns.Record_TXT(*[bytes([65 + self.asked % 26]) * 255] * 250),), 86_400.0)
+
+
+def test_huge_answers_do_not_fill_the_memory():
+    """Anybody may name keys in a signature, each under another name, and answer with 64 KiB that count for an hour."""
+    resolver = CachingResolver(reactor, FakeClock())
+    resolver._client = client = _Generous()
+    for number in range(1000):
+        assert run(resolver.text(f"{number}.example"))
+    for number in reversed(range(1000)):
+        run(resolver.text(f"{number}.example"))
+    remembered = 2000 - client.asked
+    assert 100 < remembered < MAX_CACHED_OCTETS // 60_000
