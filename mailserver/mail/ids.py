@@ -9,6 +9,8 @@ QueueId = NewType("QueueId", str)
 # No vowels, no look-alikes: ids are read over the telephone, and never spell a word.
 _ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
 _DIGITS = frozenset(_ALPHABET)
+# Two digits at a time halve the divisions; every message has an id.
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _TIME_DIGITS = 11
 _COUNT_DIGITS = 2
 QUEUE_ID_LENGTH = _TIME_DIGITS + _COUNT_DIGITS
@@ -38,7 +40,8 @@ def is_queue_id(text: str) -> bool:
 
 def _digits(number: int, width: int) -> str:
     out = []
-    for _ in range(width):
-        number, digit = divmod(number, len(_ALPHABET))
-        out.append(_ALPHABET[digit])
-    return "".join(reversed(out))
+    for _ in range((width + 1) // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        out.append(_PAIRS[pair])
+    out.reverse()
+    return "".join(out)[-width:]

@@ -5,6 +5,7 @@ good at once, too old only after an attempt, unknown trouble never.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 from mailserver.mail.envelope import Envelope, Notify, Recipient
@@ -30,7 +31,8 @@ class Moment:
 
 def after_attempt(before: RecipientProgress, outcome: Outcome, schedule: Schedule, moment: Moment) -> RecipientProgress:
     """The state after one more attempt. Texts of the other side are bounded here."""
-    after = replace(
+    after = partial(
+        replace,
         before,
         attempts=before.attempts + 1,
         last_attempt=moment.now,
@@ -40,17 +42,16 @@ def after_attempt(before: RecipientProgress, outcome: Outcome, schedule: Schedul
     )
     match outcome:
         case Delivered():
-            return replace(after, state=RecipientState.DELIVERED, reason="", stage=None)
+            return after(state=RecipientState.DELIVERED, reason="", stage=None)
         case Bounced():
-            return replace(
-                after,
+            return after(
                 state=RecipientState.BOUNCED,
                 reason=outcome.reason[:_MAX_TEXT_CHARS],
                 stage=outcome.stage,
                 enhanced=outcome.enhanced[:20],
             )
         case Deferred():
-            return _deferred(after, outcome, schedule, moment)
+            return _deferred(after(), outcome, schedule, moment)
         case _:
             assert_never(outcome)
 
@@ -138,4 +139,6 @@ def why_no_report(envelope: Envelope, action: Action) -> str:
     """Why the log says that a report was dropped."""
     if envelope.reverse_path is None:
         return f"the reverse-path is null, so nobody is told ({action.value})"
+    if envelope.is_disowned:
+        return f"the sender's domain says that it did not send this (SPF), so nobody is told ({action.value})"
     return f"the sender asked not to be told ({action.value})"

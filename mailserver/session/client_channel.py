@@ -61,7 +61,11 @@ class Timeouts:
 
     def for_reply(self, stage: Stage) -> float:
         """How long a reply at this stage of a transaction may take."""
-        return {Stage.MAIL: self.mail_s, Stage.RCPT: self.rcpt_s, Stage.DATA: self.data_s}.get(stage, self.eod_s)
+        if stage is Stage.MAIL:
+            return self.mail_s
+        if stage is Stage.RCPT:
+            return self.rcpt_s
+        return self.data_s if stage is Stage.DATA else self.eod_s
 
 
 class Gone(Exception):

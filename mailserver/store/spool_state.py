@@ -144,8 +144,8 @@ def decode_state(octets: bytes, queue_id: QueueId, recipients: int) -> Progress:
 
 def bounded_reply(reply: Reply | None) -> Reply | None:
     """The same reply with at most 32 lines and 2,000 characters; a hostile next hop must not fill our disk."""
-    if reply is None:
-        return None
+    if reply is None or (len(reply.lines) <= MAX_REPLY_LINES and sum(map(len, reply.lines)) <= MAX_REPLY_CHARS):
+        return reply
     lines: list[str] = []
     room = MAX_REPLY_CHARS
     for line in reply.lines[:MAX_REPLY_LINES]:

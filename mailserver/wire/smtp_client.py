@@ -70,24 +70,20 @@ Step = Say | Await | GiveContent | Finished
 
 
 class _Verb(Enum):
-    """What a reply is the answer to; the value is the stage for outcomes."""
+    """What a reply is the answer to, and its stage for outcomes."""
 
-    RSET = "rset"
-    MAIL = "mail"
-    RCPT = "rcpt"
-    DATA = "data"
-    LONE_DOT = "lone dot"
-    EOD = "eod"
+    RSET = ("rset", Stage.MAIL)
+    MAIL = ("mail", Stage.MAIL)
+    RCPT = ("rcpt", Stage.RCPT)
+    DATA = ("data", Stage.DATA)
+    LONE_DOT = ("lone dot", Stage.DATA)
+    EOD = ("eod", Stage.EOD)
+
+    def __init__(self, word: str, stage: Stage) -> None:
+        self.word = word
+        self.stage = stage
 
 
-_STAGES = {
-    _Verb.RSET: Stage.MAIL,
-    _Verb.MAIL: Stage.MAIL,
-    _Verb.RCPT: Stage.RCPT,
-    _Verb.DATA: Stage.DATA,
-    _Verb.LONE_DOT: Stage.DATA,
-    _Verb.EOD: Stage.EOD,
-}
 _REFUSALS = {
     Stage.MAIL: "the host did not take the sender",
     Stage.RCPT: "the host did not take the recipient",
@@ -135,7 +131,7 @@ class Transaction:
     @property
     def stage(self) -> Stage:
         """What the next reply is about."""
-        return _STAGES[self._expected[0][0]] if self._expected else Stage.MAIL
+        return self._expected[0][0].stage if self._expected else Stage.MAIL
 
     @property
     def took_recipients(self) -> bool:

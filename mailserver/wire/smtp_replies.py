@@ -74,6 +74,10 @@ class ReplyParser:
     def _end_line(self) -> None:
         line = bytes(self._line).rstrip(b"\r")
         self._line.clear()
+        if not self._lines and _is_last(line):
+            self._replies.append(_short_reply(line))
+            self._octets = 0
+            return
         self._lines.append(line)
         if _is_last(line):
             self._finish()
@@ -99,7 +103,8 @@ class ReplyParser:
 
 def _has_code(line: bytes) -> bool:
     """Three ASCII digits that RFC 5321 4.2.1 knows; 1yz is not used by SMTP."""
-    return line[:1] in (b"2", b"3", b"4", b"5") and len(line) >= 3 and line[:3].isdigit()
+    code = line[:3]
+    return len(code) == 3 and code.isdigit() and b"2" <= code[:1] <= b"5"
 
 
 def _is_last(line: bytes) -> bool:
@@ -108,6 +113,15 @@ def _is_last(line: bytes) -> bool:
 
 def _is_continued(line: bytes) -> bool:
     return _has_code(line) and line[3:4] == b"-"
+
+
+def _short_reply(line: bytes) -> Reply:
+    """Nearly all replies are one line, and nothing in it can contradict."""
+    text = _text(line[4:])
+    found = _ENHANCED.match(text)
+    if found is None or text[0] != chr(line[0]):
+        return Reply(int(line[:3]), "", (text,))
+    return Reply(int(line[:3]), found[1], (text[found.end() :],))
 
 
 def _reply(lines: list[bytes]) -> Reply | ReplyFault:

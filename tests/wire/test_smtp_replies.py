@@ -1,10 +1,11 @@
 """The reply parser: what is a reply, what is not, and that cutting the octets changes nothing."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailserver.mail.reply import Reply
+from mailserver.wire import smtp_replies
 from mailserver.wire.smtp_replies import MAX_LINE_OCTETS, MAX_REPLY_OCTETS, ReplyFault, ReplyParser
 
 
@@ -117,3 +118,13 @@ def test_however_the_octets_are_cut_the_replies_are_the_same(lines, ending, cuts
 )
 def test_one_octet_at_a_time_is_the_same(octets):
     assert parse(*(octets[i : i + 1] for i in range(len(octets)))) == parse(octets)
+
+
+@given(st.sampled_from([b"250", b"354", b"421", b"550"]), st.sampled_from([b"", b" ", b"\t"]), st.binary(max_size=30))
+@example(b"250", b" ", b"2.0.0 ok")
+@example(b"250", b" ", b"5.0.0 ok")
+@example(b"250", b" ", b"2.0.0")
+@example(b"250", b"", b"")
+def test_the_short_way_of_one_line_says_the_same_as_the_long_one(code, separator, text):
+    line = code + separator + (text if separator else b"")
+    assert smtp_replies._short_reply(line) == smtp_replies._reply([line])
