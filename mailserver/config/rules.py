@@ -48,6 +48,7 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
     if check_listener is not None:
         bound, _ = _listeners(config, check_listener)
         warnings += _clear_passwords(config, bound)
+        warnings += _believing_anybody(bound)
     if config.storage.state in config.sendmail.drop.parents and not config.practice.accounts:
         warnings.append(
             f"sendmail.drop: {shown(str(config.sendmail.drop))}: lies within storage.state, which no other user can "
@@ -123,6 +124,15 @@ def _clear_passwords(config: Config, bound: _Bound) -> Iterator[str]:
         is_reachable = any(key.startswith(f"listen.{service}[") and not at.is_loopback for key, _, at in bound)
         if auth_without_tls is AuthWithoutTls.ALWAYS and is_reachable:
             yield f'{service}.auth_without_tls: "always": passwords cross the network where anybody can read them'
+
+
+def _believing_anybody(bound: _Bound) -> Iterator[str]:
+    for key, written, listener in bound:
+        if listener.is_proxied and not listener.is_loopback:
+            yield (
+                f"{key}: {shown(written)}: whoever reaches it may claim any address, those in trusted_networks too; "
+                "let a firewall, or an interface= of its own, keep everybody but the proxy away"
+            )
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------

@@ -383,6 +383,11 @@ UNWISE = [
         'relay.smarthost_domains: ["example.net"]: without relay.smarthost this has no effect\n'
         "mailserver.toml: relay.smarthost_after: 2: without relay.smarthost this has no effect",
     ),
+    (
+        TOP + '[listen]\nsmtp = ["haproxy:tcp:25"]\nsubmission = ["haproxy:tcp:587:interface=127.0.0.1"]\n',
+        'listen.smtp[0]: "haproxy:tcp:25": whoever reaches it may claim any address, those in trusted_networks too; '
+        "let a firewall, or an interface= of its own, keep everybody but the proxy away",
+    ),
 ]
 
 
