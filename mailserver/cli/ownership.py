@@ -17,7 +17,8 @@ from mailserver.store.accounts_edit import lock_path
 def become_owner(context: CliContext, config: Config) -> None:
     """Take on the user and group of the state folder; of the accounts file or its folder when there is none yet.
 
-    Raises `Refusal` for a user who is neither root nor that owner.
+    Raises `Refusal` for a user who is neither root nor that owner, and for root where somebody else has put a link in
+    the way.
     """
     place = _place(config)
     status = place.stat()
@@ -32,6 +33,8 @@ def become_owner(context: CliContext, config: Config) -> None:
             f"{config.accounts.file} will belong to {_name(status.st_uid)}, like {place}"
         )
     if status.st_uid == 0:
+        for path in (place, config.accounts.file):
+            _check_links(path)
         return
     _give_lock(config.accounts.file, status.st_uid, status.st_gid)
     _become(status.st_uid, status.st_gid)
@@ -58,6 +61,20 @@ def _place(config: Config) -> Path:
         if os.path.exists(path):  # noqa: PTH110 - see above
             return path
     raise AssertionError("a path that is absolute has an existing parent")
+
+
+def _check_links(path: Path) -> None:
+    """Root stays root for what belongs to root; a link of another user's must not make that so."""
+    for part in (path, *path.parents):
+        try:
+            status = part.lstat()
+        except OSError:
+            continue
+        if stat.S_ISLNK(status.st_mode) and status.st_uid != 0:
+            raise Refusal(
+                f"{part} is a link that belongs to {_name(status.st_uid)} and leads to what belongs to root: root does "
+                "not follow it; put the folder itself there, or name it in the configuration"
+            )
 
 
 def _give_lock(accounts: Path, uid: int, gid: int) -> None:

@@ -246,6 +246,25 @@ def test_root_becomes_the_owner_of_the_state_folder(reachable):
     assert reachable.accounts.stat().st_uid == NOBODY
 
 
+def test_root_does_not_follow_a_link_of_the_servers_user_to_what_is_roots(reachable):
+    """Whoever broke into the server must not have root write for him: state folder or accounts are links now."""
+    if os.geteuid() != 0:
+        return  # only root can make links that belong to somebody else
+    target = reachable.folder / "roots"
+    target.mkdir()
+    for name in ("state", "etc/accounts.toml"):
+        link = reachable.folder / name
+        if link.is_dir():
+            link.rmdir()
+        link.symlink_to(target / "accounts.toml" if name.startswith("etc") else target)
+        os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+        status, said = child(reachable, "account", "add", "alice@example.org")
+        assert (status, list(target.iterdir())) == (1, [])
+        assert said.startswith(f"{name} is a link that belongs to nobody and leads to what belongs to root")
+        link.unlink()
+        (reachable.folder / "state").mkdir(exist_ok=True)
+
+
 def test_root_refuses_when_the_owner_could_not_write_the_accounts(reachable):
     if os.geteuid() != 0:
         reachable.config.parent.chmod(0o555)
