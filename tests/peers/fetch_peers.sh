@@ -10,7 +10,7 @@
 set -eu
 
 servers="postfix dovecot-core dovecot-pop3d dovecot-imapd chasquid opensmtpd"
-clients="curl swaks libnet-ssleay-perl libio-socket-ssl-perl msmtp s-nail neomutt mutt fetchmail getmail6 mpop unbound"
+clients="curl swaks libnet-ssleay-perl libio-socket-ssl-perl msmtp s-nail neomutt mutt fetchmail getmail6 mpop unbound opendkim"
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
 peers=${PEERS_DIR:-$here/.cache/peers}
