@@ -95,7 +95,11 @@ class TcpStream(Protocol):
         self.transport.startTLS(creator)
         await waiting
         handle: SSL.Connection = self.transport.getHandle()
-        return TlsDetails(handle.get_protocol_version_name(), handle.get_cipher_name() or "")
+        trouble = self._tls.trouble(requirement, handle)
+        if trouble and not requirement.is_trial:
+            self.abort()
+            raise TlsFailed(trouble)
+        return TlsDetails(handle.get_protocol_version_name(), handle.get_cipher_name() or "", trouble)
 
     def close(self) -> None:
         """Close when everything written is out, at last after 30 s."""

@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet import reactor
@@ -18,6 +19,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from mailserver.mail.dns import TlsaRecord
 from mailserver.net import stream as stream_module
 from mailserver.net.dialer import TcpDialer, _plain
 from mailserver.ports import ConnectionFailed, TlsFailed, TlsRequirement
@@ -33,6 +35,8 @@ class ServerContext:
         self.context = SSL.Context(SSL.TLS_SERVER_METHOD)
         chain, key = certificate.cert_chain_pems[0].bytes(), certificate.private_key_pem.bytes()
         self.context.use_certificate(x509.load_pem_x509_certificate(chain))
+        for blob in certificate.cert_chain_pems[1:]:
+            self.context.add_extra_chain_cert(x509.load_pem_x509_certificate(blob.bytes()))
         self.context.use_privatekey(load_pem_private_key(key, None))
         if maximum:
             self.context.set_min_proto_version(SSL.TLS1_VERSION)
@@ -364,3 +368,35 @@ async def test_abort_ends_a_handshake(serve, dial):
     stream.abort()
     with pytest.raises(TlsFailed):
         await handshake
+
+
+def tlsa(usage, pem):
+    certificate = x509.load_pem_x509_certificate(pem.bytes())
+    return TlsaRecord(usage, 0, 1, certificate.fingerprint(hashes.SHA256()))
+
+
+@pytest_twisted.ensureDeferred
+async def test_dane_proves_the_host_by_its_records(serve, dial, authority):
+    issued = authority.create_child_ca().issue_cert("mx.test")
+    server = serve(context=ServerContext(issued))
+    own, above = issued.cert_chain_pems[:2]
+    for record in (tlsa(3, own), tlsa(2, above)):
+        details = await upgrade(await dial(server), TlsRequirement("mx.test", tlsa=(record,), names=("mx.test",)))
+        assert details.version.startswith("TLSv1.") and not details.unproven
+    with pytest.raises(TlsFailed, match="TLSA"):
+        await upgrade(await dial(server), TlsRequirement("mx.test", tlsa=(tlsa(3, above),), names=("mx.test",)))
+    with pytest.raises(TlsFailed, match=r"not for other\.test"):
+        await upgrade(await dial(server), TlsRequirement("mx.test", tlsa=(tlsa(2, above),), names=("other.test",)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_trial_tells_what_would_be_wrong_and_goes_on(serve, dial, authority, ca_file):
+    server = serve(context=ServerContext(authority.issue_cert("mx.test")))
+    fine = await upgrade(await dial(server), TlsRequirement("mx.test", "mx.test", ca_file, is_trial=True))
+    wrong = await upgrade(await dial(server), TlsRequirement("mx.test", "other.test", ca_file, is_trial=True))
+    unknown = await upgrade(await dial(server), TlsRequirement("mx.test", "mx.test", is_trial=True))
+    assert fine.unproven == "" and "not for other.test" in wrong.unproven and unknown.unproven
+    stream = await dial(server)
+    await upgrade(stream, TlsRequirement("mx.test", "other.test", ca_file, is_trial=True))
+    await stream.write(b"SAY\r\n")
+    assert await stream.read() == b"said\r\n"
