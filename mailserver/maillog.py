@@ -126,6 +126,7 @@ class Authenticated(MailEvent):
     """What was found out about who sent a stranger's message. Only what there was to check is told.
 
     `dkim`: each signature as `pass example.org s1 rsa-sha256`, with the reason when it did not pass. `arc` likewise.
+    `spf`: the reverse-path as `fail example.org -all`, and HELO when its domain says anything.
     """
 
     word: ClassVar[str] = "authenticated"
@@ -133,6 +134,7 @@ class Authenticated(MailEvent):
     peer: str
     dkim: tuple[str, ...] = ()
     arc: str = ""
+    spf: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,9 +88,11 @@ def _filed(entry: Entry, queue_id: str) -> str:
 def _authenticated(entry: Entry, queue_id: str) -> str:
     del queue_id
     signatures = entry.texts("dkim")
-    dkim = f"signatures (DKIM): {_list(signatures, 20)}" if signatures else "no signature (DKIM)"
-    arc = f"; checks on the way (ARC): {entry.text('arc')}" if entry.text("arc") else ""
-    return f"who sent it: {dkim}{arc}"
+    parts = [f"where it came from (SPF): {_list(entry.texts('spf'), 20)}"] if entry.texts("spf") else []
+    parts.append(f"signatures (DKIM): {_list(signatures, 20)}" if signatures else "no signature (DKIM)")
+    if entry.text("arc"):
+        parts.append(f"checks on the way (ARC): {entry.text('arc')}")
+    return f"who sent it: {'; '.join(parts)}"
 
 
 def _queued(entry: Entry, queue_id: str) -> str:

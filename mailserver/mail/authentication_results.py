@@ -8,7 +8,7 @@ to anybody, and a lenient reader might find our name in it. Fields of other serv
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.mail.address import canonical_domain
 from mailserver.mail.reply import printable
@@ -19,7 +19,7 @@ NAME = b"authentication-results"
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+\Z")
 # RFC 8601 2.2 pvalue: an address or a domain stands unquoted as well.
 _ADDRESS = re.compile(r"[!#$%&'*+\-/.0-9A-Z=?^_`a-z{|}~]*@[0-9A-Za-z._-]+\Z")
-_MAX_VALUE_CHARS = 320
+_MAX_VALUE_CHARS = 512
 _MAX_COMMENT_CHARS = 400
 
 _FIELD = re.compile(rb"(?:\A|(?<=\n))authentication-results[ \t]*:", re.IGNORECASE)
@@ -46,11 +46,24 @@ class MethodResult:
     comment: str = ""
 
 
-def authentication_results(authserv_id: str, results: Iterable[MethodResult]) -> bytes:
+def authentication_results(
+    authserv_id: str, results: Iterable[MethodResult], *, most_octets: int | None = None
+) -> bytes:
     """The whole field with its CRLF, each result on a line of its own; `none` when there is no result (RFC 8601 2.2).
 
-    No line is longer than 998 octets, and nothing in a value can end the field.
+    No line is longer than 998 octets, and nothing in a value can end the field. When it would be longer than
+    `most_octets`, what is there for people goes first, then the last results.
     """
+    field = _field(authserv_id, results := tuple(results))
+    if most_octets is None or len(field) <= most_octets:
+        return field
+    results = tuple(replace(one, reason="", comment="") for one in results)
+    while len(field := _field(authserv_id, results)) > most_octets and results:
+        results = results[:-1]
+    return field
+
+
+def _field(authserv_id: str, results: tuple[MethodResult, ...]) -> bytes:
     lines = [_line(result) for result in results]
     text = f"Authentication-Results: {authserv_id};" + (";".join(lines) if lines else " none") + "\r\n"
     return text.encode("utf-8", "replace")

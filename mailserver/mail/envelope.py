@@ -55,7 +55,11 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """`reverse_path` None is the null reverse-path `<>`. `size_octets` is what SIZE declared (RFC 1870), or None."""
+    """`reverse_path` None is the null reverse-path `<>`. `size_octets` is what SIZE declared (RFC 1870), or None.
+
+    `is_disowned`: the domain of the reverse-path says that it did not send this (SPF *fail*), so that the address is
+    somebody's who has nothing to do with it. Nothing is ever reported there.
+    """
 
     reverse_path: Mailbox | None
     recipients: tuple[Recipient, ...] = ()
@@ -64,6 +68,7 @@ class Envelope:
     body: Body = Body.SEVENBIT
     smtputf8: bool = False
     size_octets: int | None = None
+    is_disowned: bool = False
 
     def with_recipients(self, recipients: Iterable[Recipient]) -> "Envelope":
         """The same envelope for other recipients; itself when they are the same, as they nearly always are."""

@@ -204,6 +204,20 @@ def sender_not_yours(addresses: str) -> Reply:
     return reply(553, "5.7.1", f"This login may send as {addresses}")
 
 
+def spf_refused(domain: str, client: str, explanation: str) -> Reply:
+    """RFC 7372 3.2: the domain of the reverse-path says that this client may not send for it.
+
+    `explanation` is the domain's own text, printable ASCII; empty for none.
+    """
+    lines = [
+        f"{domain} does not permit {client} to send its mail (SPF)",
+        f"Send it through a server of {domain}, or ask its administrator to add {client} to its SPF record",
+    ]
+    if explanation:
+        lines.append(f"{domain} explains: {explanation}")
+    return reply(550, "5.7.23", *lines)
+
+
 def from_not_yours(addresses: str) -> Reply:
     """The From field belongs to somebody else."""
     return reply(550, "5.7.1", f"The From field is not yours; this login may send as {addresses}")

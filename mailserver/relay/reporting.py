@@ -1,7 +1,7 @@
 """Which reports a message owes, and getting them into the queue. Async over doors.
 
 A final state and the queue id of its report reach the disk in one write; then the report itself; then the mark that it
-is there. A crash in between is made up for at start (`spool`, row 5).
+is there, or the removal; only then the report is sent. A crash in between is made up for at start (`spool`, row 5).
 
 Against backscatter and loops:
 
@@ -10,11 +10,13 @@ Against backscatter and loops:
 - A report of ours about a failure that cannot be delivered is given to our postmaster, once: what is sent there has the
   null reverse-path too, and when the postmaster cannot be reached either, the log has the last word. Undeliverable
   delay notices and success reports are dropped: nothing is lost with them.
+- Nothing is reported to a sender whose own domain says that it did not send the message (SPF *fail*): the address is
+  forged, and its owner has nothing to do with it.
 - No header field keeps a report from its sender. RFC 3834 is about programs that answer like a person, which a DSN is
   not (RFC 3464 is sent by RFC 3461's rules); a list or a program with a reverse-path of its own asked for reports.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from mailserver.mail.envelope import Recipient
@@ -46,7 +48,7 @@ _FEW = 5
 
 
 class Reporting:
-    """Makes reports. `announce` tells the queue of each once it is on disk."""
+    """Makes reports. `announce` tells the queue of a delay notice once it is on disk."""
 
     def __init__(
         self, doors: RelayDoors, settings: RelaySettings, ledger: Ledger, announce: Callable[[Report], None]
@@ -70,7 +72,9 @@ class Reporting:
             and success_report(*self._pair(opened, message, number))
         ]
         given_up = [n for n in outcomes if not opened.progress[n].is_waiting and not isinstance(outcomes[n], Delivered)]
-        if message.envelope.reverse_path is None:
+        if message.envelope.is_disowned:
+            failures, successes = [], []
+        elif message.envelope.reverse_path is None:
             failures, successes = (given_up if self._may_be_double_bounce(message) else []), []
         if len(failures) < len(given_up):
             self._doors.sink(ReportDropped(message.queue_id, why_no_report(message.envelope, Action.FAILED)))
@@ -83,38 +87,40 @@ class Reporting:
     def _pair(opened: Opened, message: StoredMessage, number: int) -> tuple[Recipient, RecipientProgress]:
         return message.envelope.recipients[number], opened.progress[number]
 
-    async def send_due(self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool) -> bool:
-        """Make every report that is owed and not yet on disk; whether anything was marked in `opened`.
+    async def send_due(
+        self, opened: Opened, message: StoredMessage, age_s: float, found: Collection[QueueId]
+    ) -> tuple[bool, list[Report]]:
+        """Make every report that is owed and not yet on disk; one that is in `found` is there and only marked.
 
-        With `is_recovery` a report that is in the queue already is only marked; then it may raise `Overloaded`.
+        Whether anything was marked in `opened`, and the reports made. The caller announces these when the marks are on
+        disk: a report that was sent and removed before would be made again after a crash.
         """
         owed: dict[str, list[int]] = {}
         for number, one in enumerate(opened.progress):
             if one.report and not one.is_reported and one.report not in opened.reports_under_way:
                 owed.setdefault(one.report, []).append(number)
         is_double = message.envelope.reverse_path is None
+        made: list[Report] = []
         for report_id, numbers in owed.items():
-            is_there = is_recovery and await self._doors.blocking.run(
-                Lane.QUEUE, self._doors.spool.has, QueueId(report_id)
-            )
             if report_id in opened.reports_under_way:  # another job was faster while we waited
                 continue
             opened.reports_under_way.add(report_id)
-            if not is_there:
+            if report_id not in found:
                 reports = [
                     report
                     for recipient, one in (self._pair(opened, message, number) for number in numbers)
                     if (report := given_up_report(recipient, one) if is_double else failure_report(recipient, one))
                     or (report := success_report(recipient, one))
                 ]
-                await self._make(QueueId(report_id), message, tuple(reports), age_s)
+                report = await self._make(QueueId(report_id), message, tuple(reports), age_s)
+                made += [report] if report is not None else []
             for number in numbers:
                 opened.progress[number] = replace(opened.progress[number], is_reported=True)
-        return bool(owed)
+        return bool(owed), made
 
     def mark_delays(self, opened: Opened, message: StoredMessage, age_s: float) -> list[int]:
         """Recipients whose delay is to be told now; marked in memory, so that it is told once even after a crash."""
-        if message.envelope.reverse_path is None:
+        if message.envelope.reverse_path is None or message.envelope.is_disowned:
             return []
         schedule_for, now = self._settings.schedule_for, self._doors.clock.now()
         due = [
@@ -139,15 +145,16 @@ class Reporting:
 
     async def _make(
         self, report_id: QueueId, message: StoredMessage, reports: tuple[RecipientReport, ...], age_s: float
-    ) -> None:
+    ) -> Report | None:
+        """The report, on disk; None when there is none to make."""
         if not reports:
-            return
+            return None
         content = await self._beginning(message)
         target = message.envelope.reverse_path or self._settings.reporter.sender
         is_double = message.envelope.reverse_path is None
         if is_double and not is_report_of_failure(content, message.queue_id, self._settings.reporter):
             self._doors.sink(ReportDropped(message.queue_id, why_no_report(message.envelope, Action.FAILED)))
-            return
+            return None
         subject = Subject(
             queue_id=message.queue_id,
             envelope=message.envelope,
@@ -162,7 +169,7 @@ class Reporting:
         await self._ledger.add_report(report)
         action = reports[0].action.value
         self._doors.sink(ReportMade(report_id, message.queue_id, action, str(target)))
-        self._announce(report)
+        return report
 
     async def _made(self, report_id: QueueId, subject: Subject, reports: tuple[RecipientReport, ...]) -> Report:
         """Away from the reactor when there are many: a hostile next hop may say something long of each recipient."""

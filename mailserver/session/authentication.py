@@ -14,10 +14,16 @@ from twisted.python.failure import Failure
 
 from mailserver.mail.authentication_results import NAME, authentication_results, without_forged
 from mailserver.mail.dns import CannotTell, TextAnswer
+from mailserver.mail.envelope import Envelope
+from mailserver.mail.peer import Peer
+from mailserver.mail.reply import Reply, spf_refused
 from mailserver.policy.dkim.check import SignatureCheck, is_signed
 from mailserver.policy.dkim.fields import method_results
 from mailserver.policy.dkim.result import NOTHING_SIGNED, SignatureResults
+from mailserver.policy.spf.evaluation import LIMIT_S
+from mailserver.policy.spf.fields import method_result, received_spf
 from mailserver.ports import Blocking, Clock, Lane, Resolver
+from mailserver.session.sender_check import NOT_ASKED, SenderCheck, SpfFindings, spf_questions
 
 # For all keys of one message together. A resolver gives up on one name within some 20 seconds.
 KEYS_LIMIT_S = 10.0
@@ -30,28 +36,75 @@ class Findings:
     """What was found out about one message."""
 
     signatures: SignatureResults = NOTHING_SIGNED
+    spf: SpfFindings = NOT_ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class SpfSettings:
+    """What is done with SPF: *fail* is refused, or only written down; and for how long DNS is waited for."""
+
+    refuses_fail: bool = False
+    writes_received_spf: bool = False
+    limit_s: float = LIMIT_S
 
 
 class Authentication:
     """Holds what does not change from message to message."""
 
     def __init__(
-        self, hostname: str, resolver: Resolver, blocking: Blocking, clock: Clock, *, checks_dkim: bool = True
+        self,
+        hostname: str,
+        resolver: Resolver,
+        blocking: Blocking,
+        clock: Clock,
+        *,
+        checks_dkim: bool = True,
+        spf: SpfSettings | None = None,
+        checks_loopback: bool = False,
     ) -> None:
-        """`hostname` is the name under which verdicts are written (the authserv-id of RFC 8601 2.5)."""
+        """`hostname` is the name under which verdicts are written (the authserv-id of RFC 8601 2.5).
+
+        `spf` None: SPF is not asked. `checks_loopback`: clients on this machine are strangers as well.
+        """
         self._hostname = hostname
         self._resolver = resolver
         self._blocking = blocking
         self._clock = clock
         self._checks_dkim = checks_dkim
+        self._spf = spf
+        self._checks_loopback = checks_loopback
 
-    def begin(self, section: bytes, *, is_whole_header: bool) -> "MessageAuthentication":
-        """One message, whose header section as it came is `section`."""
+    def concerns(self, peer: Peer) -> bool:
+        """Whether a stranger at this address is looked into."""
+        return self._checks_loopback or not peer.is_loopback
+
+    def begin_sender(self, envelope: Envelope, peer: Peer, hello: str) -> SenderCheck | None:
+        """Begin what needs only the envelope (SPF); None when there is nothing to ask."""
+        if self._spf is None:
+            return None
+        questions = spf_questions(peer.address, envelope.reverse_path, hello, self._hostname)
+        return SenderCheck(questions, self._resolver, self._clock, self._spf.limit_s) if questions else None
+
+    def refusal(self, spf: SpfFindings) -> Reply | None:
+        """Why a message is refused for its envelope; None when it is not."""
+        if self._spf is None or not self._spf.refuses_fail or spf.sender is None or not spf.is_fail:
+            return None
+        result = spf.sender.result
+        return spf_refused(result.domain, str(spf.sender.question.client), result.explanation)
+
+    def trace(self, spf: SpfFindings) -> bytes:
+        """The Received-SPF fields that go above our Received; none when they are not wanted."""
+        if self._spf is None or not self._spf.writes_received_spf:
+            return b""
+        return b"".join(received_spf(one.result, one.question) for one in spf.told)
+
+    def begin(self, section: bytes, *, is_whole_header: bool, spf: SpfFindings = NOT_ASKED) -> "MessageAuthentication":
+        """One message, whose header section as it came is `section`; `spf` is what its envelope told."""
         check = None
         if self._checks_dkim and is_signed(section):
             check = SignatureCheck(section, self._clock.now(), is_whole_header=is_whole_header)
         return MessageAuthentication(
-            self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim
+            self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim, spf
         )
 
     def without_forged(self, content: bytes) -> bytes:
@@ -74,6 +127,7 @@ class MessageAuthentication:
         blocking: Blocking,
         clock: Clock,
         checks_dkim: bool,
+        spf: SpfFindings = NOT_ASKED,
     ) -> None:
         self._hostname = hostname
         self._check = check
@@ -81,6 +135,7 @@ class MessageAuthentication:
         self._blocking = blocking
         self._clock = clock
         self._checks_dkim = checks_dkim
+        self._spf = spf
 
     def body(self, piece: bytes) -> None:
         """The next octets of the body, CRLF line ends, cut anywhere."""
@@ -89,19 +144,17 @@ class MessageAuthentication:
 
     async def finish(self) -> Findings:
         """The verdicts, when the content is at its end. Raises `Overloaded`."""
-        return Findings(await self._signatures())
+        return Findings(await self._signatures(), self._spf)
 
     def field(self, findings: Findings, most_octets: int | None = None) -> bytes:
         """The Authentication-Results field (RFC 8601) with its CRLF.
 
-        Unfolded it is within `most_octets`: signatures that do not fit are left out, the last ones first.
+        It is within `most_octets`: comments and reasons that do not fit are left out, then the last signatures.
         """
-        results = method_results(findings.signatures) if self._checks_dkim else []
-        while True:
-            field = authentication_results(self._hostname, results)
-            if most_octets is None or not results or len(b" ".join(field.split())) <= most_octets:
-                return field
-            results.pop()
+        results = [method_result(one.result, one.question) for one in findings.spf.told]
+        if self._checks_dkim:
+            results += method_results(findings.signatures)
+        return authentication_results(self._hostname, results, most_octets=most_octets)
 
     async def _signatures(self) -> SignatureResults:
         check = self._check

@@ -32,6 +32,7 @@ from mailserver.ports import (
 )
 from mailserver.session.authentication import MessageAuthentication
 from mailserver.session.seal import Seal
+from mailserver.session.sender_check import NOT_ASKED, SenderCheck, SpfFindings
 from mailserver.session.smtp_profile import SmtpDoors
 from mailserver.session.submission_header import completed, from_refusal
 
@@ -111,6 +112,9 @@ class Transaction:
     routes: dict[Mailbox, tuple[Recipient, Route]] = field(default_factory=dict)
     # Whether a recipient too many was told of in the log already.
     has_overflowed: bool = False
+    # What is asked about a stranger's envelope meanwhile, and what came of it.
+    sender_check: SenderCheck | None = None
+    spf: SpfFindings = NOT_ASKED
 
     @property
     def recipients(self) -> tuple[Recipient, ...]:
@@ -156,11 +160,18 @@ class Preparation:
             refusal = self._submission_refusal(section, content, arrival.account)
             if refusal is not None:
                 return refusal
+        if self._authentication is not None and self._concerns(arrival):
+            refusal = self._authentication.refusal(transaction.spf)
+            if refusal is not None:
+                return refusal
+            # A field that says it is ours would pass unseen further on.
+            if not _is_whole_header(section, content):
+                return replies.HEADER_TOO_BIG
         local, looped = _without_loops(local_copies(transaction), section)
         remote = remote_recipients(transaction)
         if not local and not remote:
             return replies.DELIVERED_HERE_BEFORE
-        authentication = self._authentication_of(arrival, section, content)
+        authentication = self._authentication_of(transaction, section, content)
         if authentication is not None and self._authentication is not None:
             content = self._authentication.without_forged(content)
             section = content[: header_end(content)]
@@ -168,8 +179,8 @@ class Preparation:
         acceptance = Acceptance(
             queue_id=queue_id,
             received_at=now,
-            envelope=transaction.envelope.with_recipients(transaction.recipients),
-            received=_received(transaction, queue_id, now),
+            envelope=_envelope(transaction),
+            received=self._trace(transaction) + _received(transaction, queue_id, now),
             local=local,
             remote=remote,
             source=_source(transaction),
@@ -184,10 +195,27 @@ class Preparation:
             body_start(section, content),
         )
 
-    def _authentication_of(self, arrival: Arrival, section: bytes, content: bytes) -> MessageAuthentication | None:
-        if self._authentication is None or not arrival.is_stranger:
+    def begin_sender_check(self, transaction: Transaction) -> None:
+        """Begin to find out what the envelope of a stranger tells; once for each transaction."""
+        arrival = transaction.arrival
+        if self._authentication is not None and self._concerns(arrival):
+            transaction.sender_check = self._authentication.begin_sender(
+                transaction.envelope, arrival.peer, arrival.hello
+            )
+
+    def _concerns(self, arrival: Arrival) -> bool:
+        return self._authentication is not None and arrival.is_stranger and self._authentication.concerns(arrival.peer)
+
+    def _trace(self, transaction: Transaction) -> bytes:
+        return b"" if self._authentication is None else self._authentication.trace(transaction.spf)
+
+    def _authentication_of(
+        self, transaction: Transaction, section: bytes, content: bytes
+    ) -> MessageAuthentication | None:
+        if self._authentication is None or not self._concerns(transaction.arrival):
             return None
-        return self._authentication.begin(section, is_whole_header=_is_whole_header(section, content))
+        is_whole = _is_whole_header(section, content)
+        return self._authentication.begin(section, is_whole_header=is_whole, spf=transaction.spf)
 
     def _seal(
         self, arrival: Arrival, received: bytes, authentication: MessageAuthentication | None, section: bytes
@@ -212,6 +240,8 @@ class Preparation:
 
     def _with_report(self, acceptance: Acceptance, section: bytes) -> Acceptance:
         """RFC 3461 6.2: a recipient that asked for it is told about final delivery here."""
+        if acceptance.envelope.is_disowned:
+            return acceptance
         asking = dict.fromkeys(
             recipient for copy in acceptance.local for recipient in copy.recipients if recipient.wants(Notify.SUCCESS)
         )
@@ -223,6 +253,11 @@ class Preparation:
 
         report = make(tuple(asking))
         return acceptance if report is None else replace(acceptance, success=SuccessReport(tuple(asking), report, make))
+
+
+def _envelope(transaction: Transaction) -> Envelope:
+    envelope = transaction.envelope.with_recipients(transaction.recipients)
+    return replace(envelope, is_disowned=True) if transaction.spf.is_fail else envelope
 
 
 def local_copies(transaction: Transaction) -> tuple[LocalCopy, ...]:

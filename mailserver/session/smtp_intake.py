@@ -45,9 +45,12 @@ class MessageIntake:
         self._refusal: Reply | None = None
         self._prepared: Prepared | None = None
         self._writer: ContentWriter | None = None
+        # Counts the messages, so that what was waited for finds out that its message is gone.
+        self._message = 0
 
     def forget(self) -> None:
         """Begin anew. A commit that is under way goes on; nothing else is left behind."""
+        self._message += 1
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.discard()
@@ -72,11 +75,27 @@ class MessageIntake:
         self._pieces.append(piece)
         self._octets += len(piece)
         if self._octets > LARGE_OCTETS:
-            return self._begin_large(transaction)
+            if transaction.sender_check is None:
+                return self._begin_large(transaction)
+            return self._begin_large_later(transaction)
         if len(self._pieces) >= _MAX_PIECES:
             # A client that sends octet by octet must not cost a Python object for each.
             self._pieces = [b"".join(self._pieces)]
         return None
+
+    async def _begin_large_later(self, transaction: Transaction) -> None:
+        """Wait for what the envelope tells: it belongs into the first octets on the disk."""
+        if await self._settled(transaction):
+            waiting = self._begin_large(transaction)
+            if waiting is not None:
+                await waiting
+
+    async def _settled(self, transaction: Transaction) -> bool:
+        """What the envelope tells is known now; False when the message was given up meanwhile."""
+        check, message = transaction.sender_check, self._message
+        if check is not None:
+            transaction.spf = await check.findings()
+        return message == self._message
 
     def _begin_large(self, transaction: Transaction) -> Awaitable[None] | None:
         prepared = self._prepare(transaction)
@@ -107,6 +126,8 @@ class MessageIntake:
         refused = self.refusal(faults)
         if refused is not None:
             return refused
+        if transaction.sender_check is not None and not await self._settled(transaction):
+            return replies.TEMPORARY_TROUBLE  # nobody is there to hear it
         prepared = self._prepared or self._prepare(transaction)
         if isinstance(prepared, Reply):
             return prepared
@@ -182,8 +203,9 @@ class MessageIntake:
     def _tell_findings(self, findings: Findings, queue_id: QueueId, peer: str) -> None:
         dkim = tuple(str(one) for one in findings.signatures.dkim)
         arc = "" if findings.signatures.arc.verdict is ArcVerdict.NONE else str(findings.signatures.arc)
-        if dkim or arc:
-            self._doors.log(Authenticated(queue_id, peer, dkim, arc))
+        spf = tuple(str(one.result) for one in findings.spf.told)
+        if dkim or arc or spf:
+            self._doors.log(Authenticated(queue_id, peer, dkim, arc, spf))
 
 
 def _addresses(recipients: Iterable[Recipient]) -> tuple[str, ...]:

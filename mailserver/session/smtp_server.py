@@ -73,8 +73,8 @@ class SmtpSession:
         self._settings = settings
         self._doors = doors
         self._login = Login(profile, peer, settings, doors)
-        preparation = Preparation(doors, max_hops=settings.max_hops)
-        self._intake = MessageIntake(preparation, doors)
+        self._preparation = Preparation(doors, max_hops=settings.max_hops)
+        self._intake = MessageIntake(self._preparation, doors)
         self._hello: Hello | None = None
         self._tls: TlsDetails | None = None
         self._transaction: Transaction | None = None
@@ -266,6 +266,8 @@ class SmtpSession:
             return refused
         if len(transaction.routes) >= self._settings.max_recipients:
             return replies.TOO_MANY_RECIPIENTS
+        if not transaction.routes:
+            self._preparation.begin_sender_check(transaction)
         transaction.routes[recipient.mailbox] = (recipient, route)
         return replies.RECIPIENT_OK
 
@@ -332,8 +334,11 @@ class SmtpSession:
         self.machine.repairs_bare_newlines = False
 
     def _forget_transaction(self) -> None:
-        self._transaction = None
+        transaction, self._transaction = self._transaction, None
         self._intake.forget()
+        # Last, because who waits for it goes on at once, and must find that the message is gone.
+        if transaction is not None and transaction.sender_check is not None:
+            transaction.sender_check.forget()
 
     def _log_refusal(self, event: SmtpEvent, transaction: Transaction | None, reply: Reply) -> None:
         """Note the reply, before it may become a 421 for too many errors. Logins have lines of their own."""

@@ -14,6 +14,9 @@ The first part is ASCII with LF line ends. Each of its lines but the first is on
 text (the attack is a line break hidden in xtext, hazards section 2); the first empty line ends it. Addresses are
 `local-part@domain` with the local-part unquoted: what follows the last `@` is the domain. A null reverse-path is null.
 
+Version 2 knows `disowned` besides; a message without it is still written as version 1, so that an older release goes on
+with it. A key that its version does not know is damage, because a writer that adds one raises the version.
+
 The state file beside it is in `spool_state`; `docs/queue-format.md` describes both for people.
 
 A higher version than ours is `NewerFormat`, never touched; anything else that cannot be read is `Damaged`.
@@ -38,12 +41,14 @@ from mailserver.store.spool_json import (
     read_time,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_HEAD_OCTETS = 16 * 1024 * 1024
 
 _MAGIC = b"mailserver-queue "
 _HEAD_END = b"\n\n"
-_ENVELOPE_KEYS = frozenset(("id", "received_at", "sender", "ret", "envid", "body", "smtputf8", "size", "source"))
+_ENVELOPE_KEYS_1 = frozenset(("id", "received_at", "sender", "ret", "envid", "body", "smtputf8", "size", "source"))
+# Version 2 of the message file knows `disowned`.
+_ENVELOPE_KEYS = {1: _ENVELOPE_KEYS_1, 2: _ENVELOPE_KEYS_1 | {"disowned"}}
 _RECIPIENT_KEYS = frozenset(("recipient", "notify", "orcpt"))
 
 
@@ -123,22 +128,21 @@ def encode_head(queue_id: QueueId, received_at: float, envelope: Envelope, sourc
     format has room for, so that nothing is acknowledged which could not be read again.
     """
     reverse_path = envelope.reverse_path
-    lines = [
-        f"mailserver-queue {FORMAT_VERSION}",
-        json.dumps(
-            {
-                "id": queue_id,
-                "received_at": received_at,
-                "sender": None if reverse_path is None else _address(reverse_path),
-                "ret": None if envelope.ret is None else envelope.ret.value,
-                "envid": envelope.envid,
-                "body": envelope.body.value,
-                "smtputf8": envelope.smtputf8,
-                "size": envelope.size_octets,
-                "source": source,
-            }
-        ),
-    ]
+    about: dict[str, object] = {
+        "id": queue_id,
+        "received_at": received_at,
+        "sender": None if reverse_path is None else _address(reverse_path),
+        "ret": None if envelope.ret is None else envelope.ret.value,
+        "envid": envelope.envid,
+        "body": envelope.body.value,
+        "smtputf8": envelope.smtputf8,
+        "size": envelope.size_octets,
+        "source": source,
+    }
+    version = 1
+    if envelope.is_disowned:
+        version, about["disowned"] = 2, True
+    lines = [f"mailserver-queue {version}", json.dumps(about)]
     for recipient in envelope.recipients:
         orcpt = recipient.orcpt
         lines.append(
@@ -164,7 +168,7 @@ def head_end(octets: bytes) -> int:
 
 def decode_head(octets: bytes) -> Head:
     """Read the first part back; what follows it in `octets` is ignored. Raises `Damaged` or `NewerFormat`."""
-    _check_version(octets)
+    version = _version(octets)
     length = head_end(octets)
     if not length:
         raise Damaged("the first part does not end")
@@ -173,7 +177,7 @@ def decode_head(octets: bytes) -> Head:
     lines = octets[: length - len(_HEAD_END)].split(b"\n")
     if len(lines) < 3:
         raise Damaged("there are no recipients")
-    about = read_object(lines[1], _ENVELOPE_KEYS, "envelope")
+    about = read_object(lines[1], _ENVELOPE_KEYS[version], "envelope")
     queue_id = read_text(about, "id")
     if not is_queue_id(queue_id):
         raise Damaged("the queue id is not one")
@@ -188,6 +192,7 @@ def decode_head(octets: bytes) -> Head:
             body=Body(read_text(about, "body")),
             smtputf8=read_flag(about, "smtputf8"),
             size_octets=None if about.get("size") is None else read_count(about, "size"),
+            is_disowned="disowned" in about and read_flag(about, "disowned"),
         )
     except ValueError as fault:
         raise Damaged(f"the envelope holds an unknown word ({type(fault).__name__})") from fault
@@ -213,7 +218,7 @@ def waiting_recipient(copy: LocalCopy) -> Recipient:
     return Recipient(copy.mailbox, notify, orcpt)
 
 
-def _check_version(octets: bytes) -> None:
+def _version(octets: bytes) -> int:
     line = octets[: octets.find(b"\n")] if b"\n" in octets[:64] else b""
     number = line[len(_MAGIC) :]
     if not line.startswith(_MAGIC) or not number.isdigit() or len(number) > 9:
@@ -222,6 +227,7 @@ def _check_version(octets: bytes) -> None:
         raise NewerFormat(int(number), FORMAT_VERSION)
     if int(number) < 1:
         raise Damaged("format 0 was never written")
+    return int(number)
 
 
 def _recipient(line: bytes) -> Recipient:

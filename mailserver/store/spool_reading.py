@@ -7,11 +7,13 @@ import os
 import stat
 from pathlib import Path
 
-from mailserver.store.spool_format import MAX_HEAD_OCTETS, head_end
+from mailserver.store.spool_format import FORMAT_VERSION, MAX_HEAD_OCTETS, head_end
 from mailserver.store.spool_json import Damaged
 from mailserver.store.transcripts import MAX_CHARS
 
 _FIRST_READ_OCTETS = 4096
+# Of a file in a newer format nothing more is read.
+_KNOWN = tuple(b"mailserver-queue %d\n" % version for version in range(1, FORMAT_VERSION + 1))
 
 
 def open_regular(path: str) -> int:
@@ -31,7 +33,7 @@ def open_regular(path: str) -> int:
 def read_head(descriptor: int) -> bytes:
     """The beginning of a message file up to the end of its first part, and some content with it. Raises `OSError`."""
     octets = os.read(descriptor, _FIRST_READ_OCTETS)
-    if not octets.startswith(b"mailserver-queue 1\n"):
+    if not octets.startswith(_KNOWN):
         return octets
     # The end may lie across two reads, so the search begins one octet early.
     pieces, total = [octets], len(octets)

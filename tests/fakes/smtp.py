@@ -1,6 +1,7 @@
 """An SMTP session and its machine over fakes, spoken to in octets; synchronous, in memory."""
 
 import base64
+from inspect import iscoroutine
 
 from mailserver.mail.peer import peer_from
 from mailserver.policy.limits import LoginGuesses
@@ -102,7 +103,8 @@ class Client:
             if isinstance(event, Content):
                 waits = self.session.content(event)
                 if waits is not None:
-                    self.waits.append(waits)
+                    # The driver runs what it has to wait for.
+                    self.waits.append(start(waits) if iscoroutine(waits) else waits)
                 continue
             answer = run(self.session.answer(event))
             out.append(self.machine.reply(answer.reply).decode())

@@ -29,6 +29,7 @@ ENVELOPES = st.builds(
     body=st.sampled_from(Body),
     smtputf8=st.booleans(),
     size_octets=st.none() | st.integers(0, 10**12),
+    is_disowned=st.booleans(),
 )
 TIMES = st.floats(0, 1e11)
 
@@ -93,8 +94,23 @@ def test_the_table_above_begins_with_a_right_one():
 
 
 def test_a_newer_format_is_refused_with_a_text_that_says_what_to_do():
-    with pytest.raises(NewerFormat, match=r"format 2.*up to format 1.*start the release that wrote it"):
-        decode_head(b"mailserver-queue 2\nwhatever comes then")
+    with pytest.raises(NewerFormat, match=r"format 3.*up to format 2.*start the release that wrote it"):
+        decode_head(b"mailserver-queue 3\nwhatever comes then")
+
+
+def test_a_message_of_version_1_is_written_as_long_as_it_can_say_it():
+    octets = encode_head(ID, 1.0, Envelope(None, (Recipient(Mailbox("a", "b.example")),)))
+    assert octets.startswith(b"mailserver-queue 1\n") and b"disowned" not in octets
+
+
+def test_a_disowned_sender_is_known_since_version_2():
+    envelope = Envelope(None, (Recipient(Mailbox("a", "b.example")),), is_disowned=True)
+    octets = encode_head(ID, 1.0, envelope)
+    assert octets.startswith(b"mailserver-queue 2\n")
+    assert decode_head(octets).envelope.is_disowned
+    with pytest.raises(Damaged):
+        decode_head(octets.replace(b"mailserver-queue 2", b"mailserver-queue 1"))
+    assert not decode_head(octets.replace(b', "disowned": true', b"")).envelope.is_disowned
 
 
 def test_a_copy_that_waits_is_for_the_mailbox_not_for_the_alias():
