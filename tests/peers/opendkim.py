@@ -83,22 +83,28 @@ class _Milter:
 
     def ask(self, command: bytes, data: bytes = b"") -> tuple[bytes, bytes]:
         """One command and its answer."""
-        self._connection.sendall(struct.pack(">I", 1 + len(data)) + command + data)
+        self._connection.sendall(_packet(command, data))
         return self._answer()
 
     def sign(self, fields: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         """One message; the field that the milter inserts."""
-        self.ask(b"M", b"<alice@example.org>\0")
-        self.ask(b"R", b"<bob@example.net>\0")
-        self.ask(b"T")
-        for name, value in fields:
-            # Values have LF in their folds and no line end.
-            self.ask(b"L", name + b"\0" + value.removesuffix(b"\r\n").replace(b"\r\n", b"\n") + b"\0")
-        self.ask(b"N")
-        for start in range(0, len(body), 65535):
-            self.ask(b"B", body[start : start + 65535])
+        # Values have LF in their folds and no line end.
+        values = [(name, value.removesuffix(b"\r\n").replace(b"\r\n", b"\n")) for name, value in fields]
+        commands = [
+            (b"M", b"<alice@example.org>\0"),
+            (b"R", b"<bob@example.net>\0"),
+            (b"T", b""),
+            *((b"L", name + b"\0" + value + b"\0") for name, value in values),
+            (b"N", b""),
+            *((b"B", body[start : start + 65535]) for start in range(0, len(body), 65535)),
+            (b"E", b""),
+        ]
+        self._connection.sendall(b"".join(_packet(*command) for command in commands))
+        for command in commands[:-1]:
+            kind, data = self._answer()
+            assert kind == b"c", (command, kind, data)
+        kind, data = self._answer()
         inserted = b""
-        kind, data = self.ask(b"E")
         while kind not in (b"a", b"c"):
             assert kind in (b"i", b"h"), (kind, data)
             name, value, _ = (data[4:] if kind == b"i" else data).split(b"\0")
@@ -108,6 +114,12 @@ class _Milter:
         return inserted
 
     def _answer(self) -> tuple[bytes, bytes]:
+        # opendkim waits for the acknowledgment of one answer before it sends the next.
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         (length,) = struct.unpack(">I", self._input.read(4))
         packet = self._input.read(length)
         return packet[:1], packet[1:]
+
+
+def _packet(command: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", 1 + len(data)) + command + data
