@@ -324,7 +324,8 @@ class CommitWriter:
 
     def _result(self, job: _Job) -> Result:
         if isinstance(job.content, LargeContent):
-            if job.content.place is Place.LOOSE or job.error is not None:
+            is_used = any(file.temporary == job.content.path for file in job.files())
+            if job.error is not None or not is_used:
                 job.content.discard()
             job.content.close()
         if job.error is not None:

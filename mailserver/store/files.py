@@ -9,6 +9,7 @@ Nothing else in `store` changes the disk (a test reads the sources for that; SQL
 (`tests/faults`); what of a disk the rest may count on stands in docs/decisions/0005-what-a-power-cut-may-do.md.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -156,12 +157,19 @@ class Files:
                 raise
 
     def make_folders(self, path: str) -> None:
-        """A folder with all its missing parents, each durable in its own parent when this returns."""
+        """A folder with all its missing parents, each durable in its own parent when this returns.
+
+        That goes for the lowest one that is there already, too: whoever made it may have been stopped, or failed,
+        before its name was synced.
+        """
         missing = []
         current = Path(path)
         while not current.is_dir():
             missing.append(current)
             current = current.parent
+        # Where we may not read, somebody else made the folder, and not just now.
+        with contextlib.suppress(PermissionError):
+            self.sync_folder(str(current.parent))
         for folder in reversed(missing):
             self.make_folder(str(folder))
             self.sync_folder(str(folder.parent))

@@ -7,7 +7,7 @@ States that a crash can leave, and who cleans them up:
 
 | state | what it means | cleaned up by |
 |---|---|---|
-| a folder without `new/` or `cur/` | made just now, no 250 yet | the next message makes the rest |
+| a folder without `tmp/`, or a part of it | made just now, no 250 yet | the next message makes the rest |
 | a file in `tmp/` | never acknowledged | `sweep` at start, and after 36 hours for what other programs leave |
 | a file in `new/`, not acknowledged | the crash came before the 250 | nobody: the sender repeats it |
 """
@@ -24,7 +24,6 @@ from mailserver.store.files import DISK, Files
 from mailserver.store.maildir_names import build_name
 from mailserver.store.paths import maildir_path
 
-SUBFOLDERS = ("tmp", "new", "cur")
 # D. J. Bernstein's page on Maildir: anything in tmp/ not touched for 36 hours may go.
 STALE_AFTER_S = 36 * 3600
 _OURS = re.compile(r"\d+\.(M\d+)?P\d+Q\d+\.")
@@ -86,11 +85,16 @@ class Maildirs:
             self._files.rename(temporary, final)
 
     def make(self, folder: str) -> None:
-        """Make the Maildir, or what is missing of it; every new name is durable in its parent when this returns."""
+        """Make the Maildir, or what is missing of it; every new name is durable in its parent when this returns.
+
+        `tmp/` comes last and counts as the mark that the rest is durable: as long as it is missing, each message makes
+        sure of the rest. A power cut may take `tmp/` itself, which costs nothing.
+        """
         self._files.make_folders(folder)
-        for subfolder in SUBFOLDERS:
-            self._files.make_folder(f"{folder}/{subfolder}")
+        self._files.make_folder(f"{folder}/new")
+        self._files.make_folder(f"{folder}/cur")
         self._files.sync_folder(folder)
+        self._files.make_folder(f"{folder}/tmp")
 
 
 def sweep(root: Path, own_host: str, now: float, files: Files = DISK) -> int:

@@ -20,7 +20,7 @@ def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes
     once more (see `maildir`).
     """
     folder = maildirs.folder(mailbox)
-    temporary = ""
+    temporary = final = ""
     try:
         temporary, descriptor = maildirs.create(folder, maildirs.temporary_name())
         try:
@@ -36,12 +36,16 @@ def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes
         finally:
             files.close(descriptor)
         name = maildirs.name(stored, stored + line_ends)
-        maildirs.move_in(temporary, f"{folder}/new/{name}")
+        final = f"{folder}/new/{name}"
+        maildirs.move_in(temporary, final)
         files.sync_folder(f"{folder}/new")
         return unique_of(name)
     except (OSError, StorageTrouble) as error:
         if temporary:
             files.discard(temporary)
+        if final:
+            # It will be filed again, and then it must not be there twice.
+            files.discard(final)
         if isinstance(error, OSError):
             raise storage_error(error) from error
         raise
