@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailserver.config import Check, Config, Listener
+from mailserver.config import Check, Config, Listener, SpfFail
 from mailserver.destinations import Destinations
 from mailserver.dkim_keeper import DkimKeeper
 from mailserver.foundation import Foundation
@@ -44,7 +44,7 @@ from mailserver.relay.peer_history import PeerHistory
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.relay.suppression import Suppressor
-from mailserver.session.authentication import Authentication
+from mailserver.session.authentication import Authentication, SpfSettings
 from mailserver.session.client_channel import Timeouts
 from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.pop3_server import Pop3Doors
@@ -159,9 +159,20 @@ class Assembly:
             authentication=self._authentication(),
         )
 
-    def _authentication(self) -> Authentication:
-        checks_dkim = self._config.authentication.dkim is Check.CHECK
-        return Authentication(self._config.hostname, self.resolver, self.blocking, self._clock, checks_dkim=checks_dkim)
+    def _authentication(self) -> Authentication | None:
+        wanted = self._config.authentication
+        if wanted.dkim is Check.OFF and wanted.spf is Check.OFF:
+            return None
+        spf = SpfSettings(wanted.spf_fail is SpfFail.REFUSE, wanted.received_spf, wanted.spf_timeout)
+        return Authentication(
+            self._config.hostname,
+            self.resolver,
+            self.blocking,
+            self._clock,
+            checks_dkim=wanted.dkim is Check.CHECK,
+            spf=spf if wanted.spf is Check.CHECK else None,
+            checks_loopback=wanted.check_loopback,
+        )
 
     def _front_desk(self, reactor: Any) -> FrontDesk:
         pop3 = Pop3Doors(

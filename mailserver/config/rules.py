@@ -10,7 +10,7 @@ import attrs
 
 from mailserver.config.fault import shown
 from mailserver.config.listeners import Listener, ListenerCheck
-from mailserver.config.schema import AuthWithoutTls, Config, Listen, Relay, SmarthostTls
+from mailserver.config.schema import AuthWithoutTls, Check, Config, Listen, Relay, SmarthostTls, SpfFail
 from mailserver.mail.fault import SyntaxFault
 
 # sun_path has 108 octets on Linux, the last is NUL. The service's name for the socket is here only to be measured.
@@ -54,6 +54,8 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
             f"sendmail.drop: {shown(str(config.sendmail.drop))}: lies within storage.state, which no other user can "
             "enter; the sendmail command would work for the server's own user only"
         )
+    if config.authentication.spf_fail is SpfFail.REFUSE and config.authentication.spf is Check.OFF:
+        warnings.append('authentication.spf_fail: "refuse": with authentication.spf = "off" this has no effect')
     if config.relay.smarthost is None:
         for key in ("smarthost_username", "smarthost_password_file", "smarthost_ca_file"):
             if getattr(config.relay, key):

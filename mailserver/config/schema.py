@@ -41,6 +41,13 @@ class Check(Enum):
     OFF = "off"
 
 
+class SpfFail(Enum):
+    """What becomes of a message whose sender's domain says that the client may not send it."""
+
+    RECORD = "record"
+    REFUSE = "refuse"
+
+
 class BareNewlines(Enum):
     """What happens to a bare CR or LF in content from an authenticated client."""
 
@@ -198,6 +205,11 @@ class Authentication:
     """What is found out about who sent a stranger's message."""
 
     dkim: Annotated[Check, choice(Check)] = Check.CHECK
+    spf: Annotated[Check, choice(Check)] = Check.CHECK
+    spf_fail: Annotated[SpfFail, choice(SpfFail)] = SpfFail.RECORD
+    spf_timeout: Seconds = 20.0
+    received_spf: Flag = False
+    check_loopback: Flag = False
 
 
 @frozen

@@ -384,6 +384,10 @@ UNWISE = [
         "mailserver.toml: relay.smarthost_after: 2: without relay.smarthost this has no effect",
     ),
     (
+        TOP + '[authentication]\nspf = "off"\nspf_fail = "refuse"\n',
+        'authentication.spf_fail: "refuse": with authentication.spf = "off" this has no effect',
+    ),
+    (
         TOP + '[listen]\nsmtp = ["haproxy:tcp:25"]\nsubmission = ["haproxy:tcp:587:interface=127.0.0.1"]\n',
         'listen.smtp[0]: "haproxy:tcp:25": whoever reaches it may claim any address, those in trusted_networks too; '
         "let a firewall, or an interface= of its own, keep everybody but the proxy away",
