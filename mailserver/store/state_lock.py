@@ -4,6 +4,7 @@ The lock is the kernel's and goes with the process, however it ends; the file st
 only for people. The file is never removed: two processes could otherwise hold locks on two files of the same name.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -45,8 +46,12 @@ class StateLock:
         self.tell()
 
     def tell(self) -> None:
-        """Write the present pid into the file; again after a process has become a daemon."""
-        self._files.overwrite(self._descriptor, f"process {os.getpid()} ({self._purpose})\n".encode())
+        """Write the present pid into the file; again after a process has become a daemon.
+
+        The text is for people only: a full disk must keep nobody from starting, for a server is what empties it.
+        """
+        with contextlib.suppress(OSError):
+            self._files.overwrite(self._descriptor, f"process {os.getpid()} ({self._purpose})\n".encode())
 
     def release(self) -> None:
         """Let go. Twice is not an error."""

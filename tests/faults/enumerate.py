@@ -14,9 +14,14 @@ FOREVER = 1_000_000
 _numbers = count(1)
 
 
+def next_root(base):
+    """A name that was not used."""
+    return base / f"root{next(_numbers)}"
+
+
 def new_root(base):
     """An empty folder with what an installation makes."""
-    root = base / f"root{next(_numbers)}"
+    root = next_root(base)
     (root / "mail").mkdir(parents=True)
     return root
 
@@ -40,7 +45,7 @@ def opened(story, root, disk, **about):
 def checked(story, state, told, base, letters, *, is_strict=False):
     """Put a state down, start on it, and raise `Lost` for a broken promise; `is_strict`: nothing needs to be twice."""
     most = (1, 1) if is_strict else (story.most, story.most_sent)
-    root = base / f"root{next(_numbers)}"
+    root = next_root(base)
     put_down(state, root)
     try:
         story.repair(root)
@@ -52,7 +57,7 @@ def checked(story, state, told, base, letters, *, is_strict=False):
 def power_cuts(story, base, make_disk=WatchedDisk):
     """Every state after a power cut at every point; how many points and states. Raises `Lost`."""
     tree, noted = beginning(story, base)
-    root = base / f"root{next(_numbers)}"
+    root = next_root(base)
     put_down(tree, root)
     disk = make_disk(root)
     server = opened(story, root, disk)
@@ -81,7 +86,7 @@ def expect_all_accepted(story, disk):
 def number_of_points(story, base):
     """How many calls there are that can fail."""
     tree, _ = beginning(story, base)
-    root = base / f"root{next(_numbers)}"
+    root = next_root(base)
     put_down(tree, root)
     disk = WatchedDisk(root)
     server = opened(story, root, disk)
@@ -110,7 +115,7 @@ def failures(story, base, codes_at_a_point=5):
 
 
 def _one_failure(story, base, tree, noted, fault):
-    root = base / f"root{next(_numbers)}"
+    root = next_root(base)
     put_down(tree, root)
     disk = WatchedDisk(root)
     server = opened(story, root, disk)
@@ -149,7 +154,7 @@ def kills(story, base):
     kinds = number_of_points(story, base)
     states = 0
     for at in range(1, len(kinds) + 1):
-        root = base / f"root{next(_numbers)}"
+        root = next_root(base)
         put_down(tree, root)
         disk = WatchedDisk(root)
         server = opened(story, root, disk)
