@@ -456,6 +456,37 @@ class TlsMissing(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class StsPolicyLearned(MailEvent):
+    """A domain's MTA-STS policy was fetched and is new to us, or says something else than before."""
+
+    word: ClassVar[str] = "sts-policy"
+    is_log_only: ClassVar[bool] = True
+    domain: str
+    mode: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StsNotFetched(MailEvent):
+    """A domain publishes that it has an MTA-STS policy, and the policy cannot be had; what was known stays in force."""
+
+    word: ClassVar[str] = "sts-not-fetched"
+    is_log_only: ClassVar[bool] = True
+    domain: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsTrial(MailEvent):
+    """A host does not meet its domain's MTA-STS policy, which is in testing: the mail is sent all the same."""
+
+    word: ClassVar[str] = "tls-trial-failed"
+    is_log_only: ClassVar[bool] = True
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ipv4First(MailEvent):
     """IPv6 does not serve us (`address_family = "auto"`): for some hours it comes behind IPv4."""
 

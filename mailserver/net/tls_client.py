@@ -69,7 +69,7 @@ class ClientTls:
             if key not in self._verified:
                 self._verified = {known: made for known, made in self._verified.items() if known[:2] != key[:2]}
                 self._verified[key] = optionsForClientTLS(
-                    requirement.verify_host, trustRoot=_trust_root(ca_file) if ca_file else None
+                    requirement.verify_host, trustRoot=trust_root(ca_file) if ca_file else None
                 )
             return self._verified[key]
         except OSError as error:
@@ -118,7 +118,7 @@ def _unverified_context(ciphers: bytes) -> SSL.Context:
     return context
 
 
-def _trust_root(ca_file: Path) -> Any:  # Twisted names the type only in a private module
+def trust_root(ca_file: Path) -> Any:  # Twisted names the type only in a private module
     """Every certificate of a PEM bundle. Raises `OSError`, `ValueError`, `crypto.Error`."""
     blocks = ca_file.read_bytes().split(_BEGIN)[1:]
     if not blocks:

@@ -15,6 +15,7 @@ from mailserver.mail.dns import (
     TlsaAnswer,
     TlsaRecord,
 )
+from mailserver.mail.mta_sts import StsAnswer
 
 
 class Resolver(Protocol):
@@ -105,6 +106,13 @@ class HistoryStore(Protocol):
 
     def remember_tls(self, host: str, seen: PeerTls) -> None:
         """Know this of it from now on. The hosts heard of longest ago are forgotten first."""
+
+
+class StsPolicySource(Protocol):
+    """The MTA-STS policies of other domains (RFC 8461)."""
+
+    def policy(self, domain: str) -> Awaitable[StsAnswer]:
+        """The one in force for mail to a canonical domain. Never raises; answers within a minute or so."""
 
 
 class Stream(Protocol):

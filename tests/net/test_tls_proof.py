@@ -56,7 +56,7 @@ def test_every_kind_of_record_fits_its_certificate_and_no_other(usage, place, se
     fitting = record(usage, selector, matching, GOOD[place])
     assert tlsa_trouble(GOOD, [fitting], NAMES) == ""
     stranger = record(usage, selector, matching, loaded(trustme.CA().cert_pem))
-    assert "agrees with none" in tlsa_trouble(GOOD, [stranger], NAMES)
+    assert tlsa_trouble(GOOD, [stranger], NAMES)
     # One of several is enough: that is how keys are changed (RFC 7671 8.1).
     assert tlsa_trouble(GOOD, [stranger, fitting], NAMES) == ""
 
