@@ -4,6 +4,9 @@ Caps per client and in total are `policy.limits.ConnectionLimits`; here are the 
 total on, each newcomer takes the place of the stranger that has been silent for longest: otherwise a few hundred
 connections that say nothing would keep everybody else out.
 
+Content that is on its way is held in memory, half a megabyte at most for each connection, and together it has a bound:
+beyond it strangers lose theirs, the oldest first. A thousand contents that begin and never end would fill the machine.
+
 A flood of newcomers must not cost a walk over thousands of guests for each: one walk finds the next few dozen to go.
 """
 
@@ -16,6 +19,9 @@ from mailserver.mail.peer import Peer
 from mailserver.policy.limits import Admission, ConnectionLimits
 
 EVICTED = "idle, and its place was needed"
+EVICTED_IN_CONTENT = "its content did not end, and the memory was needed"
+# Content in memory, of all connections together; what is being committed has a bound of its own (`committer`).
+MAX_HELD_OCTETS = 48 << 20
 # So many to go are found in one walk; and after one that found nobody, so many newcomers come before the next.
 _FOUND_AT_ONCE = 64
 
@@ -34,6 +40,10 @@ class Guest(Protocol):
     @property
     def is_stranger(self) -> bool:
         """Whether nobody has logged in."""
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether something is being worked out for it, such as a commit; it is not to be disturbed then."""
 
     @property
     def last_heard_at(self) -> float:
@@ -60,6 +70,9 @@ class GuestList:
         # Who goes next, with the time at which it was heard last: who has spoken since stays.
         self._next_to_go: deque[tuple[float, Guest]] = deque()
         self._walks_spared = 0
+        # Octets of content in memory, whose began first at the front.
+        self._held: dict[Guest, int] = {}
+        self._held_octets = 0
 
     def __len__(self) -> int:
         return len(self._guests)
@@ -80,8 +93,27 @@ class GuestList:
 
     def left(self, guest: Guest) -> None:
         """Its connection is gone."""
+        self.holds(guest, 0)
         if self._guests.pop(guest):
             self._limits.release(guest.peer)
+
+    def holds(self, guest: Guest, octets: int) -> None:
+        """So much of this guest's content is in memory now. Others may have to go for it."""
+        before = self._held.pop(guest, 0) if not octets else self._held.get(guest, 0)
+        if octets:
+            self._held[guest] = octets
+        self._held_octets += octets - before
+        if self._held_octets > MAX_HELD_OCTETS:
+            self._make_memory(guest)
+
+    def _make_memory(self, needed_by: Guest) -> None:
+        for guest, octets in tuple(self._held.items()):
+            if self._held_octets <= MAX_HELD_OCTETS:
+                return
+            if guest is not needed_by and guest.is_stranger and not guest.is_answering and self._guests.get(guest):
+                self._held_octets -= octets
+                del self._held[guest]
+                self._send_away(guest, EVICTED_IN_CONTENT)
 
     def send_away(self, share: float) -> int:
         """Let this share of all idle strangers go, at least one; how many went. For when descriptors run out."""
@@ -117,11 +149,11 @@ class GuestList:
     def _may_go(self, guest: Guest) -> bool:
         return self._guests.get(guest, False) and guest.is_idle and guest.is_stranger
 
-    def _send_away(self, guest: Guest) -> None:
+    def _send_away(self, guest: Guest, why: str = EVICTED) -> None:
         # Its place is free at once: a burst of newcomers is let in before the reactor has closed anything.
         self._guests[guest] = False
         self._limits.release(guest.peer)
-        guest.evict(self._busy, EVICTED)
+        guest.evict(self._busy, why)
 
 
 def _heard(one: tuple[float, Guest]) -> float:

@@ -119,6 +119,11 @@ class Connection(TwistedProtocol):
         return not self._is_in_content() or self._clock.monotonic() - self.last_heard_at > STALLED_S
 
     @property
+    def is_answering(self) -> bool:
+        """Whether an answer, or room on the disk, is being waited for."""
+        return self._is_busy
+
+    @property
     def is_stranger(self) -> bool:
         """Whether nobody has logged in; strangers go first when connections run short."""
         return self._session.is_stranger

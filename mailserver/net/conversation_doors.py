@@ -48,3 +48,6 @@ class Membership(Protocol):
 
     def left(self, conversation: "Conversation") -> None:
         """The connection is gone."""
+
+    def holds(self, conversation: "Conversation", octets: int) -> None:
+        """So much of its content is in memory now."""

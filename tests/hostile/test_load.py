@@ -211,6 +211,22 @@ def test_slow_writers(tmp_path):
             letters(watch, for_s=scaled(1, 10))
 
 
+def test_contents_that_begin_and_never_end(tmp_path):
+    """A quarter of a megabyte each, held in memory until the rest comes: of a thousand that is all there is."""
+    beginning = b"Subject: x\r\n\r\n" + (b"x" * 997 + b"\r\n") * 255
+    with Crowd() as crowd, attacked(tmp_path, what="contents that never end") as watch:
+        for source in attackers(scaled(50, 95)):
+            begun = [crowd.connect(watch.server.ports["smtp"], source) for _ in range(20)]
+            for one in begun:
+                one.settimeout(LIMIT_S)
+                one.sendall(BEGUN)
+            for one in begun:
+                with suppress(ConnectionError):  # some have to go by now
+                    one.sendall(beginning)
+            watch.ok()
+        letters(watch, for_s=scaled(1, 10))
+
+
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mailserver.mail.peer import Peer, peer_from
-from mailserver.net.admission import EVICTED, GuestList
+from mailserver.net.admission import EVICTED, EVICTED_IN_CONTENT, MAX_HELD_OCTETS, GuestList
 from mailserver.policy.limits import Admission, ConnectionLimits
 
 BUSY = b"421 4.3.2 too many connections\r\n"
@@ -15,6 +15,7 @@ class FakeGuest:
     last_heard_at: float = 0.0
     is_idle: bool = True
     is_stranger: bool = True
+    is_answering: bool = False
     ended: list = field(default_factory=list)
 
     def evict(self, words, why):
@@ -162,3 +163,39 @@ def test_when_descriptors_run_out_a_share_of_the_idle_goes_at_once():
 def test_when_nobody_may_go_nobody_is_sent_away():
     guests, _ = crowd(5, limit=10, is_idle=False)
     assert guests.send_away(0.5) == 0
+
+
+# --- content in memory ------------------------------------------------------------------------------------------------
+
+HALF = 512 << 10
+PLACES = MAX_HELD_OCTETS // HALF
+
+
+def test_when_content_fills_the_memory_strangers_lose_theirs_whose_began_first():
+    guests, entered = crowd(PLACES + 3, limit=1000)
+    entered[0].is_stranger = False
+    entered[1].is_answering = True
+    for guest in entered:
+        guests.holds(guest, HALF // 2)
+        guests.holds(guest, HALF)
+    gone = [number for number, guest in enumerate(entered) if guest.ended]
+    assert gone == [2, 3, 4]
+    assert entered[2].ended == [(BUSY, EVICTED_IN_CONTENT)]
+
+
+def test_content_that_ended_makes_room():
+    guests, entered = crowd(PLACES * 3, limit=1000)
+    for number, guest in enumerate(entered):
+        guests.holds(guest, HALF)
+        if number % 2:
+            guests.holds(guest, 0)
+        else:
+            guests.left(guest)
+    assert not any(guest.ended for guest in entered)
+
+
+def test_nobody_goes_when_only_our_own_people_fill_the_memory():
+    guests, entered = crowd(PLACES + 1, limit=1000, is_stranger=False)
+    for guest in entered:
+        guests.holds(guest, HALF)
+    assert not any(guest.ended for guest in entered)

@@ -20,6 +20,9 @@ class Nobody:
     def left(self, conversation):
         pass
 
+    def holds(self, conversation, octets):
+        pass
+
 
 def test_a_sender_that_is_faster_than_the_disk_is_not_read_until_the_disk_has_caught_up():
     world, transport = World(), StringTransport()
