@@ -237,10 +237,10 @@ class _LargeWriter:
             await self._forget()
             raise self._error
         assert self._content is not None, "a large content has at least one piece"
-        if received:
-            self._acceptance = replace(self._acceptance, received=received)
-            await self._blocking.run(Lane.CONTENT, self._content.complete, received)
         try:
+            if received:
+                self._acceptance = replace(self._acceptance, received=received)
+                await self._blocking.run(Lane.CONTENT, self._content.complete, received)
             answer = self._enqueue(self._acceptance, self._content)
         except Overloaded:
             await self._forget()

@@ -39,6 +39,10 @@ class FaultyFiles(Files):
         self._step("write", self._paths.get(descriptor, "?"))
         super().write(descriptor, pieces)
 
+    def write_at(self, descriptor, octets, offset):
+        self._step("write_at", self._paths.get(descriptor, "?"))
+        super().write_at(descriptor, octets, offset)
+
     def sync(self, descriptor):
         self._step("sync", self._paths.get(descriptor, "?"))
         super().sync(descriptor)
