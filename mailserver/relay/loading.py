@@ -4,6 +4,7 @@ Nothing that is on disk may be left lying until the next start: a folder that ca
 read just now (no descriptors, a disk in trouble), is told once and tried again.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -33,22 +34,33 @@ class Loader:
         self._take_up = take_up
         self._tell = tell
         self._late: list[str] = []
+        # What was there before anything was sent, sorted; and what of it turned out to be damaged.
+        self._names: list[str] = []
+        self._set_aside: set[str] = set()
         self.is_stopping = False
+
+    def was_there(self, queue_id: str) -> bool:
+        """Whether this message lay in the queue when loading began, also if it was sent and removed meanwhile."""
+        place = bisect_left(self._names, queue_id)
+        return self._names[place : place + 1] == [queue_id] and queue_id not in self._set_aside
 
     async def read_all(self) -> tuple[list[str], int]:
         """Every message once: the names that were there, and how many messages were new."""
-        names = await self._patiently(self._doors.spool.ids)
+        names = self._names = await self._patiently(self._doors.spool.ids)
         count = 0
         for start in range(0, len(names), _SLICE):
             if self.is_stopping:
                 break
             for item in await self._patiently(self._read_slice, names[start : start + _SLICE]):
                 if not isinstance(item, Unreadable):
+                    self._set_aside.discard(item.queue_id)  # it was its state
                     count += self._take_up(item)
                     continue
                 self._tell(item)
                 if item.may_pass:
                     self._late.append(item.queue_id)
+                elif item.is_set_aside:
+                    self._set_aside.add(item.queue_id)
         return names, count
 
     async def sweep(self, names: list[str]) -> None:

@@ -106,13 +106,13 @@ class Reporting:
                 continue
             opened.reports_under_way.add(report_id)
             if report_id not in found:
-                reports = [
-                    report
+                told = [
+                    about
                     for recipient, one in (self._pair(opened, message, number) for number in numbers)
-                    if (report := given_up_report(recipient, one) if is_double else failure_report(recipient, one))
-                    or (report := success_report(recipient, one))
+                    if (about := given_up_report(recipient, one) if is_double else failure_report(recipient, one))
+                    or (about := success_report(recipient, one))
                 ]
-                report = await self._make(QueueId(report_id), message, tuple(reports), age_s)
+                report = await self._make(QueueId(report_id), message, tuple(told), age_s)
                 made += [report] if report is not None else []
             for number in numbers:
                 opened.progress[number] = replace(opened.progress[number], is_reported=True)
@@ -141,7 +141,9 @@ class Reporting:
             if one.may_be_tried:
                 left_s = self._settings.schedule_for(to).expire_after - counted_age(one, age_s, now)
                 reports.append(delay_report(to, one, now + max(0.0, left_s)))
-        await self._make(self._doors.new_queue_id(), message, tuple(reports), age_s)
+        notice = await self._make(self._doors.new_queue_id(), message, tuple(reports), age_s)
+        if notice is not None:
+            self._announce(notice)
 
     async def _make(
         self, report_id: QueueId, message: StoredMessage, reports: tuple[RecipientReport, ...], age_s: float

@@ -5,7 +5,7 @@ attempt. So a delivered mark is on disk before the message is tried again, and a
 When all recipients are done and owe nothing, the removal itself is the mark.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -74,6 +74,8 @@ class RelayRunner:
         self._removal = Removal(self._ledger, self._queue, doors.sink, self._pump.run)
         self._loader = Loader(doors, self._take_up, tell_this)
         self._loaded: list[Deferred[None]] = []
+        # Reports whose message does not say yet that they are there: not sent before it does. None: not read yet.
+        self._unmarked: dict[QueueId, StoredMessage | None] = {}
         self.is_loading = False
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -109,6 +111,9 @@ class RelayRunner:
             await loaded
 
     def _take_up(self, message: StoredMessage) -> bool:
+        if message.queue_id in self._unmarked:
+            self._unmarked[message.queue_id] = message
+            return True
         now, monotonic = self._doors.clock.now(), self._doors.clock.monotonic()
         born = monotonic - age_when_taken_up(message.received_at, now)
         schedule_for, recipients = self._settings.schedule_for, message.envelope.recipients
@@ -121,9 +126,11 @@ class RelayRunner:
             born,
             lambda number, at: monotonic + schedule_for(recipients[number]).wait_when_taken_up(at, now),
         )
-        owes = any(not one.is_waiting and not one.is_done for one in message.progress)
-        if is_new and (owes or message.is_done):
-            self._pump.run(self._settle(message.queue_id))
+        owed = {QueueId(one.report) for one in message.progress if one.report and not one.is_reported}
+        if is_new and (owed or message.is_done):
+            found = [report_id for report_id in owed if self._loader.was_there(report_id)]
+            self._unmarked.update(dict.fromkeys(found))
+            self._pump.run(self._settle(message.queue_id, found))
         return is_new
 
     async def stop(self, within_s: float = 10.0) -> None:
@@ -290,16 +297,25 @@ class RelayRunner:
             for number in job.recipients
             if (one := opened.progress[number]).may_be_tried
         }
-        await self._finish(opened, message, age_s, is_recovery=False)
+        await self._finish(opened, message, age_s)
         hopeful = {number for number in wanted if is_destination_stage(opened.progress[number].stage)}
         self._queue.reschedule(job, message.envelope, wanted, hopeful)
 
-    async def _settle(self, queue_id: QueueId) -> None:
-        """Make up for what a crash left undone after the last attempt (`spool`, rows 5 and 6)."""
-        while not await self._try_to_settle(queue_id):
-            await self._doors.clock.sleep(_BUSY_RETRY_S)
+    async def _settle(self, queue_id: QueueId, found: Collection[QueueId]) -> None:
+        """Make up for what a crash left undone after the last attempt (`spool`, rows 5 and 6).
 
-    async def _try_to_settle(self, queue_id: QueueId) -> bool:
+        `found` are the reports that were there when loading began; they are sent when this is over.
+        """
+        try:
+            while not await self._try_to_settle(queue_id, found):
+                await self._doors.clock.sleep(_BUSY_RETRY_S)
+        finally:
+            for report_id in found:
+                report = self._unmarked.pop(report_id)
+                if report is not None:
+                    self._take_up(report)
+
+    async def _try_to_settle(self, queue_id: QueueId, found: Collection[QueueId]) -> bool:
         """False: our own disk was too busy."""
         try:
             opened, trouble = await self._open.open(queue_id)
@@ -307,7 +323,7 @@ class RelayRunner:
                 tell_unreadable(self._doors.sink, item)
             if opened.message is not None:
                 age_s = age_when_taken_up(opened.message.received_at, self._doors.clock.now())
-                await self._finish(opened, opened.message, age_s, is_recovery=True)
+                await self._finish(opened, opened.message, age_s, found)
         except Overloaded:
             return False
         finally:
@@ -315,9 +331,11 @@ class RelayRunner:
         return True
 
     async def _finish_ordered(self, opened: Opened, message: StoredMessage, age_s: float) -> None:
-        await self._finish(opened, message, age_s, is_recovery=False)
+        await self._finish(opened, message, age_s)
 
-    async def _finish(self, opened: Opened, message: StoredMessage, age_s: float, *, is_recovery: bool) -> None:
+    async def _finish(
+        self, opened: Opened, message: StoredMessage, age_s: float, found: Collection[QueueId] = ()
+    ) -> None:
         """Reports that are owed; then the removal, if nothing is left to do.
 
         A message that the operator took out owes nothing any more; it goes when the last of its jobs is over.
@@ -325,14 +343,19 @@ class RelayRunner:
         queue_id = message.queue_id
         if self._removal.is_removed(queue_id):
             return
-        is_marked = await self._reporting.send_due(opened, message, age_s, is_recovery=is_recovery)
-        if is_marked and not opened.is_done:
-            await self._ledger.write_state(queue_id, opened.snapshot)
-        if opened.is_done and not opened.is_removing and not self._removal.is_removed(queue_id):
-            opened.is_removing = True
-            await self._ledger.remove_delivered(queue_id)
-            self._queue.forget(queue_id)
-            self._doors.sink(Removed(queue_id))
+        is_marked, reports = await self._reporting.send_due(opened, message, age_s, found)
+        try:
+            if is_marked and not opened.is_done:
+                await self._ledger.write_state(queue_id, opened.snapshot)
+            if opened.is_done and not opened.is_removing and not self._removal.is_removed(queue_id):
+                opened.is_removing = True
+                # Where a report was made the removal is its mark, and no power cut may take that back.
+                await (self._ledger.remove if is_marked else self._ledger.remove_delivered)(queue_id)
+                self._queue.forget(queue_id)
+                self._doors.sink(Removed(queue_id))
+        finally:
+            for report in reports:
+                self._announce(report)
 
     # --- the operator -------------------------------------------------------------------------------------------------
 
