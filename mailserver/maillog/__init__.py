@@ -5,7 +5,7 @@ where there is one, the peer's address in brackets before any text the peer cont
 Nothing here ever holds a password or content. `service` installs the sink; tests collect events in a list.
 
 Events go two ways: into the log, as lines, and into the journal behind `mailserver why`, as facts. What only one of the
-two wants is marked: whole events with `is_history_only` or `is_log_only`, single fields with `_HISTORY`.
+two wants is marked: whole events with `is_history_only` or `is_log_only`, single fields with `HISTORY`.
 """
 
 from mailserver.maillog.arrival import (
