@@ -123,6 +123,7 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
         "control",
         "pickup",
         "drop",
+        "DKIM keys",
         "accounts",
         "farewell",
         "listeners",

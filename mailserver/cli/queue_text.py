@@ -66,6 +66,8 @@ def page(message: StoredMessage, now: float, header: str, *, is_running: bool) -
         yield f"From:       {message.source}"
     yield f"Size:       {size(message.size_octets)}"
     yield f"Sender:     {path_text(envelope.reverse_path)}"
+    if envelope.is_disowned:
+        yield "            (forged, as its domain's SPF record says: nothing is reported to it)"
     if envelope.envid is not None:
         yield f"ENVID:      {envelope.envid}"
     for recipient, one in zip(envelope.recipients, message.progress, strict=True):

@@ -353,3 +353,14 @@ def test_a_transcript_is_shown_when_there_is_one(desk):
     lines = desk("show", desk.old, "--transcript").splitlines()
     assert lines[0].startswith("== example.net, ")
     assert lines[1] == "   0.000 < 220 ?[31m"
+
+
+def test_show_says_that_a_sender_is_forged(tmp_path):
+    desk = Desk(tmp_path)
+    queue_id = QueueIds(lambda: desk.now + 100)()
+    envelope = Envelope(box("victim@outside.example"), (Recipient(box("bob@example.net")),), is_disowned=True)
+    assert desk.spool.apply([AddReport(Report(queue_id, envelope, CONTENT, "[203.0.113.9:1] ESMTP"), desk.now)]) == [
+        None
+    ]
+    shown = CliRunner().invoke(main, ["--config", str(desk.config), "queue", "show", queue_id]).output
+    assert "Sender:     <victim@outside.example>\n            (forged, as its domain's SPF record says" in shown
