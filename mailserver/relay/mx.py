@@ -16,7 +16,7 @@ Decisions:
 
 import ipaddress
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mailserver.mail.dns import AddressAnswer, CannotTell, IpAddress, MxAnswer, NoRecords, NoSuchName
@@ -33,7 +33,9 @@ _NOT_ON_THE_INTERNET: tuple[IpNetwork, ...] = tuple(
         "127.0.0.0/8",
         "169.254.0.0/16",
         "172.16.0.0/12",
+        "192.0.0.0/24",
         "192.168.0.0/16",
+        "198.18.0.0/15",
         "224.0.0.0/3",  # multicast, reserved, broadcast
         "::/127",  # unspecified and loopback
         "64:ff9b:1::/48",
@@ -43,6 +45,7 @@ _NOT_ON_THE_INTERNET: tuple[IpNetwork, ...] = tuple(
         "ff00::/8",
     )
 )
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # No host has these, not even in a test lab.
 _NO_HOST: tuple[IpNetwork, ...] = tuple(
     ipaddress.ip_network(text) for text in ("0.0.0.0/8", "224.0.0.0/3", "::/128", "ff00::/8")
@@ -217,7 +220,17 @@ def _plain(address: IpAddress) -> IpAddress:
 
 def _is_allowed(address: IpAddress, rules: MxRules) -> bool:
     forbidden = _NO_HOST if rules.allow_private else _NOT_ON_THE_INTERNET
-    return not any(_plain(address) in network for network in forbidden)
+    return not any(one in network for one in _reached(address) for network in forbidden)
+
+
+def _reached(address: IpAddress) -> Iterator[IpAddress]:
+    """The address, and the IPv4 address that a gateway would make of it (RFC 6052, RFC 3056)."""
+    yield _plain(address)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            yield ipaddress.IPv4Address(address.packed[-4:])
+        if address.sixtofour is not None:
+            yield address.sixtofour
 
 
 def _is_usable(address: IpAddress, rules: MxRules) -> bool:

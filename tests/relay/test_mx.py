@@ -150,7 +150,8 @@ def test_nothing_to_try(hosts, addresses, rules, kind, enhanced):
     "text",
     ["127.0.0.1", "127.9.9.9", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.1.1", "100.64.0.1",
      "0.0.0.0", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fc00::1", "fd12::1", "ff02::1",
-     "::ffff:127.0.0.1", "::ffff:10.0.0.1"],
+     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "192.0.0.8", "198.18.0.1",
+     "64:ff9b::127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::1"],  # what gateways make IPv4 of
 )  # fmt: skip
 def test_addresses_that_no_host_of_the_internet_has_are_refused(text):
     assert not made((("a", 1),), {"a": (ip_address(text),)}).targets
