@@ -134,4 +134,3 @@ class DkimKeeper:
     def _remind(self) -> None:
         for one in remarks(self._keys, self._clock.now()):
             self._log(Trouble("", f"the DKIM key {one.key.name}", one.finding, one.remedy))
-

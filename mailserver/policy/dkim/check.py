@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mailserver.mail.dns import CannotTell, TextAnswer
-from mailserver.mail.headers import HeaderField, fields
+from mailserver.mail.headers import HeaderField, fields, fields_named
 from mailserver.policy.dkim.arc import ARC_FIELDS, ArcChain, read_chain
 from mailserver.policy.dkim.canonical import BodyHash
 from mailserver.policy.dkim.key_record import KeyFault, VerifyingKey, find_key
@@ -18,6 +18,8 @@ from mailserver.policy.dkim.signature import Signature, SignedFields, judged, re
 
 # Of one message; who signs more often than that wants us to work.
 MAX_SIGNATURES = 5
+# A header with more lines is taken apart by nobody; usual ones have a hundred or two.
+MAX_HEADER_LINES = 3000
 # Results that are told of one message; further signatures change nothing.
 _MAX_TOLD = 20
 
@@ -42,12 +44,18 @@ class SignatureCheck:
 
     def __init__(self, section: bytes, now: float, *, is_whole_header: bool = True) -> None:
         """`section` is the header section with CRLF line ends; nothing in it is checked unless `is_whole_header`."""
-        found = list(fields(section))
-        self._fields = SignedFields(found)
-        self._dkim = _read_all((one for one in found if one.name == b"dkim-signature"), now)
-        self._arc: ArcChain | ArcResult = read_chain(one for one in found if one.name in ARC_FIELDS)
-        if not is_whole_header:
-            self._forget("the header is too long")
+        self._arc: ArcChain | ArcResult = NO_ARC
+        if is_whole_header and section.count(b"\n") <= MAX_HEADER_LINES:
+            found = list(fields(section))
+            self._fields = SignedFields(found)
+            self._dkim = _read_all((one for one in found if one.name == b"dkim-signature"), now)
+            self._arc = read_chain(one for one in found if one.name in ARC_FIELDS)
+        else:
+            self._fields = SignedFields(())
+            self._dkim = [
+                judged(one.result, DkimVerdict.POLICY, "the header is too long") if isinstance(one, Signature) else one
+                for one in _read_all(fields_named(section, b"dkim-signature"), now)
+            ]
         signatures = [one for one in self._dkim if isinstance(one, Signature)]
         names = [one.key_name for one in signatures]
         if isinstance(self._arc, ArcChain):
@@ -70,12 +78,6 @@ class SignatureCheck:
             body.finish()
         dkim = tuple(self._dkim_result(one, answers) if isinstance(one, Signature) else one for one in self._dkim)
         return SignatureResults(dkim, self._arc_result(answers))
-
-    def _forget(self, reason: str) -> None:
-        self._dkim = [
-            judged(one.result, DkimVerdict.POLICY, reason) if isinstance(one, Signature) else one for one in self._dkim
-        ]
-        self._arc = NO_ARC
 
     def _dkim_result(self, one: Signature, answers: Answers) -> DkimResult:
         wrong = self._wrong(one, answers, self._fields.chosen(one.names))
