@@ -59,6 +59,8 @@ class Envelope:
 
     `is_disowned`: the domain of the reverse-path says that it did not send this (SPF *fail*), so that the address is
     somebody's who has nothing to do with it. Nothing is ever reported there.
+
+    `require_tls`: MAIL said REQUIRETLS (RFC 8689), so that the message goes nowhere without proven TLS.
     """
 
     reverse_path: Mailbox | None
@@ -69,6 +71,7 @@ class Envelope:
     smtputf8: bool = False
     size_octets: int | None = None
     is_disowned: bool = False
+    require_tls: bool = False
 
     def with_recipients(self, recipients: Iterable[Recipient]) -> "Envelope":
         """The same envelope for other recipients; itself when they are the same, as they nearly always are."""

@@ -1,40 +1,14 @@
-"""TLS on the way out: what a next hop must prove, and whether it used to do better. Pure.
-
-`tls_requirement` is the one place that decides how a conversation is protected. What a domain publishes about its hosts
-(MTA-STS, RFC 8461; DANE, RFC 7672) comes in as `must_verify` once somebody asks for it.
-"""
+"""TLS on the way out: whether a host used to do better. Pure. What it must prove is decided in `transport`."""
 
 from dataclasses import dataclass, replace
 
-from mailserver.mail.route import Route, SmarthostRoute, SmarthostTls
-from mailserver.ports import PeerTls, TlsRequirement, TlsUse
+from mailserver.ports import PeerTls
 
 TOLD_AGAIN_AFTER_S = 86400.0
 # A host that has been without TLS for so long has given it up, and is compared with that from then on.
 GIVEN_UP_AFTER_S = 14 * 86400.0
 # What changes nothing is noted once in so long, so that the file is not written for nothing.
 _NOTED_EACH_S = 86400.0
-
-_SMARTHOST_USE = {
-    SmarthostTls.STARTTLS: TlsUse.REQUIRED,
-    SmarthostTls.TLS: TlsUse.IMPLICIT,
-    SmarthostTls.NONE: TlsUse.NEVER,
-}
-
-
-def tls_requirement(route: Route, host: str, *, must_verify: bool = False) -> tuple[TlsUse, TlsRequirement]:
-    """How to protect a conversation with `host` (a host name of this route; empty for an address without one).
-
-    A smarthost: as configured, chain and name verified. Others: encrypt when they offer it and verify nothing (RFC
-    7435), unless `must_verify`; then without a valid certificate for `host` there is no conversation.
-    """
-    if isinstance(route, SmarthostRoute):
-        verify = "" if route.tls is SmarthostTls.NONE else route.host
-        return _SMARTHOST_USE[route.tls], TlsRequirement(host, verify, route.ca_file)
-    if must_verify:
-        assert host, "nobody publishes a policy for a host without a name"
-        return TlsUse.REQUIRED, TlsRequirement(host, host)
-    return TlsUse.OPPORTUNISTIC, TlsRequirement(host)
 
 
 @dataclass(frozen=True, slots=True)

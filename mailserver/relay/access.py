@@ -36,6 +36,13 @@ def not_final_without_tls(outcome: Outcome) -> Outcome:
     return outcome
 
 
+def not_final_elsewhere(outcome: Outcome) -> Outcome:
+    """A host that knows no REQUIRETLS, while there are others to try (RFC 8689 4.2.1)."""
+    if isinstance(outcome, Bounced) and outcome.enhanced == "5.7.30" and outcome.reply is None:
+        return Deferred(outcome.reason, outcome.stage, host=outcome.host)
+    return outcome
+
+
 class Access:
     """Tells the operator of a smarthost that lets us in no more, and is quiet until that changes."""
 

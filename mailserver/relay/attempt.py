@@ -10,6 +10,8 @@ Which hosts are tried, and when the next one:
 - A TLS handshake that does not succeed is repeated in clear on a new connection, where TLS is only opportunistic. What
   the host refuses then because of the missing TLS (530) is not final either.
 - A host that refuses our IPv6 address for want of a reverse name is asked again over IPv4, if it can be.
+- A host that cannot do what the domain or the message requires of its TLS (`protection`) gets nothing, and the next
+  one is tried; mail never bounces for that, except that no host of a destination knows REQUIRETLS.
 - A smarthost that asks for another login (530 and its like) tells of the operator's mistake, which bounces nothing.
 
 An attempt ends in bounded time: no host is begun after `attempt_s`, and the one that is being talked to is dropped at
@@ -17,21 +19,17 @@ An attempt ends in bounded time: no host is begun after `attempt_s`, and the one
 """
 
 import random
-from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
-from twisted.internet.defer import Deferred as TwistedDeferred
-from twisted.internet.defer import gatherResults
-
-from mailserver.mail.dns import AddressAnswer, NoRecords
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.reply import Reply
 from mailserver.mail.route import AddressFamily, MxRoute, Route, SmarthostRoute
 from mailserver.mail.transcript import Transcript
-from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Sink, Talked, TlsMissing, Tried, nowhere
-from mailserver.policy.outward_tls import after_conversation, tls_requirement
+from mailserver.maillog import Ipv4First, LookedUp, SentInClear, Sink, Talked, TlsMissing, TlsTrial, Tried, nowhere
+from mailserver.policy import transport
+from mailserver.policy.outward_tls import after_conversation
+from mailserver.policy.transport import Requirement, Wish
 from mailserver.ports import (
     Blocking,
     Clock,
@@ -47,24 +45,14 @@ from mailserver.ports import (
     StoredContent,
     TlsUse,
 )
-from mailserver.relay.access import Access, not_final_without_login, not_final_without_tls
+from mailserver.relay.access import Access, not_final_elsewhere, not_final_without_login, not_final_without_tls
 from mailserver.relay.connections import IdleConversations
 from mailserver.relay.content import FileContent
 from mailserver.relay.families import Families, Sight, after, is_about_our_name
-from mailserver.relay.mx import (
-    MxPlan,
-    MxRules,
-    Target,
-    fixed_targets,
-    hosts_for,
-    literal_address,
-    literal_plan,
-    parse_address,
-    plan,
-)
+from mailserver.relay.mx import MxPlan, MxRules, Target, parse_address
+from mailserver.relay.planning import find_plan
+from mailserver.relay.protection import Protection, ProtectionDoors, because, says_tls_is_optional, wish_of
 from mailserver.store.spool_state import bounded_reply
-
-T = TypeVar("T")
 
 # Of the addresses that were found so many are told; honest domains have fewer.
 _MOST_TOLD = 20
@@ -106,8 +94,10 @@ class MxTransmitter:
         rng: random.Random,
         sink: Sink = nowhere,
         history: HistoryStore | None = None,
+        protection: ProtectionDoors | None = None,
     ) -> None:
         self.outward = outward
+        self.protection = protection or ProtectionDoors(history=history)
         self.dialer = dialer
         self.converse = converse
         self.clock = clock
@@ -146,16 +136,7 @@ class MxTransmitter:
     async def plan(self, route: Route) -> MxPlan:
         """Whom to dial, in order; asks DNS. Also for `mailserver route`."""
         rules = replace(self.outward.rules, is_ipv4_first=self._families.prefers_ipv4(self.clock.monotonic()))
-        if not isinstance(route, MxRoute):
-            return MxPlan(fixed_targets(route.host, await self._fixed_addresses(route.host), rules, self._rng))
-        if literal_address(route.domain) is not None:
-            return literal_plan(route.domain, rules)
-        hosts = hosts_for(route.domain, await self._resolver.mx(route.domain), self._rng, rules.max_hosts)
-        if not isinstance(hosts, tuple):
-            return MxPlan(verdict=hosts)
-        answers = await _together(self._resolver.addresses(host.name) for host in hosts)
-        names = (host.name for host in hosts)
-        return plan(route.domain, hosts, dict(zip(names, answers, strict=True)), rules, self._rng)
+        return await find_plan(route, rules, self._resolver, self.protection.signed, self._rng)
 
     def saw(self, sight: Sight, target: Target) -> None:
         """What an attempt showed of an address family; a new belief is told once."""
@@ -177,22 +158,6 @@ class MxTransmitter:
         if seen.is_told:
             self.sink(TlsMissing(host, seen.missing))
         return seen.missing
-
-    async def _fixed_addresses(self, host: str) -> AddressAnswer:
-        """A fixed host may be an address, or a name without a dot that only the system knows."""
-        address = parse_address(host)
-        if address is not None:
-            return (address,)
-        return await self._resolver.addresses(host) if "." in host else NoRecords()
-
-
-async def _together(questions: Iterable[Awaitable[T]]) -> list[T]:
-    """All answers, asked at the same time."""
-
-    async def ask(question: Awaitable[T]) -> T:
-        return await question
-
-    return list(await gatherResults([TwistedDeferred.fromCoroutine(ask(question)) for question in questions]))
 
 
 class _Attempt:
@@ -218,7 +183,9 @@ class _Attempt:
         self._current: Conversation | None = None
         self._begins_until = 0.0
         self._has_ipv4_left = False
+        self._has_hosts_left = False
         self._missing_tls = ""
+        self._wish = wish_of(envelope)
 
     async def run(self) -> dict[Recipient, Outcome]:
         limits, clock = self._transmitter.outward.limits, self._transmitter.clock
@@ -246,8 +213,11 @@ class _Attempt:
             self._current.abort()
 
     async def _use_waiting_conversation(self) -> None:
-        """A connection that was kept may have died in the meantime; then this was no attempt at all."""
-        kept = self._transmitter.idle.take(self._route)
+        """A connection that was kept may have died in the meantime; then this was no attempt at all.
+
+        A message with a wish of its own neither takes one nor leaves one: others proved less, or more.
+        """
+        kept = self._transmitter.idle.take(self._route) if self._wish is Wish.USUAL else None
         if kept is not None:
             conversation, is_tls_missing = kept
             if self._transcript is not None:
@@ -263,18 +233,41 @@ class _Attempt:
             self._outcomes.update(dict.fromkeys(self._pending, plan.verdict))
             self._pending = []
             return
+        protection = Protection(self._transmitter.protection, self._route, plan)
         for number, target in enumerate(plan.targets):
             self._has_ipv4_left = any(_version(other) == 4 for other in plan.targets[number + 1 :])
+            self._has_hosts_left = any(other.host != target.host for other in plan.targets[number + 1 :])
             taken = -1
             # A host that took some recipients and then wanted a new connection (RFC 9422 MAILMAX) is asked again.
             while self._pending and self._taken() > taken and not self._is_over:
                 taken = self._taken()
-                await self._try(target, self._next_hop(target))
+                required = await self._required(protection, target)
+                if required.protection is transport.Protection.REFUSE:
+                    self._refuse(target, required)
+                else:
+                    await self._try(target, self._next_hop(target, required), required)
 
     def _taken(self) -> int:
         return sum(isinstance(outcome, Delivered) for outcome in self._outcomes.values())
 
-    async def _try(self, target: Target, hop: NextHop) -> None:
+    async def _required(self, protection: Protection, target: Target) -> Requirement:
+        """How this host must be protected, for a message that says what it says."""
+        required = await protection.of(target.host, _name(target), self._wish)
+        is_asked = required.is_more_than_usual and self._wish is Wish.USUAL and isinstance(self._route, MxRoute)
+        if is_asked and await says_tls_is_optional(self._content):
+            self._wish = Wish.TLS_IS_OPTIONAL
+            return await protection.of(target.host, _name(target), self._wish)
+        return required
+
+    def _refuse(self, target: Target, required: Requirement) -> None:
+        """Nothing is sent to this host now."""
+        if self._transcript is not None:
+            self._transcript.failed(required.trouble)
+        self._transmitter.sink(Tried(self._queue_id, str(target), Stage.STARTTLS.value, required.trouble, ""))
+        refusal = Deferred(required.trouble, Stage.STARTTLS, host=str(target))
+        self._note(dict.fromkeys(self._pending, refusal))
+
+    async def _try(self, target: Target, hop: NextHop, required: Requirement) -> None:
         transmitter = self._transmitter
         port = transmitter.outward.port if isinstance(self._route, MxRoute) else self._route.port
         if self._transcript is not None:
@@ -303,20 +296,28 @@ class _Attempt:
                 transmitter.sink(SentInClear(hop.host, "the host offers STARTTLS and did not do it"))
             tls = "" if opened.tls is None else opened.tls.version
             missing = "" if isinstance(self._route, SmarthostRoute) else transmitter.missing_tls(target.host, tls)
+            if required.trouble or hop.requirement.is_trial:
+                unproven = "the host did no TLS" if opened.tls is None else opened.tls.unproven
+                if required.trouble or unproven:
+                    transmitter.sink(TlsTrial(target.host, required.trouble or unproven))
             self._missing_tls = f"without TLS, although the host had {missing} before" if missing else ""
             transmitter.sink(Talked(self._queue_id, hop.host, tls or self._missing_tls))
             is_tls_missing = opened.is_tls_refused or (opened.tls is None and hop.tls is TlsUse.NEVER)
             await self._send_over(conversation, target, is_tls_missing=is_tls_missing)
             return
         self._current = None
-        self._tell_tried(hop, opened.stage, opened.reason, opened.reply)
-        outcome = Deferred(opened.reason, opened.stage, opened.reply, hop.host)
+        reason = because(required, opened.reason) if opened.stage is Stage.STARTTLS else opened.reason
+        if opened.stage is Stage.STARTTLS and required.is_more_than_usual and isinstance(self._route, MxRoute):
+            # Otherwise a host that gave TLS up would be insisted on for ever.
+            transmitter.missing_tls(target.host, "")
+        self._tell_tried(hop, opened.stage, reason, opened.reply)
+        outcome = Deferred(reason, opened.stage, opened.reply, hop.host)
         if _version(target) == 6 and is_about_our_name(outcome):
             transmitter.saw(Sight.IPV6_NAMELESS, target)
         self._note(dict.fromkeys(self._pending, outcome))
         if opened.may_try_in_clear and hop.tls is TlsUse.OPPORTUNISTIC and not self._is_over:
             transmitter.sink(SentInClear(hop.host, opened.reason))
-            await self._try(target, replace(hop, tls=TlsUse.NEVER))
+            await self._try(target, replace(hop, tls=TlsUse.NEVER), required)
 
     async def _send_over(
         self, conversation: Conversation, target: Target | None = None, *, is_tls_missing: bool = False
@@ -333,6 +334,8 @@ class _Attempt:
             outcomes = {to: _told_in(outcome, self._missing_tls) for to, outcome in outcomes.items()}
         if is_tls_missing and not isinstance(self._route, SmarthostRoute):
             outcomes = {to: not_final_without_tls(outcome) for to, outcome in outcomes.items()}
+        if self._has_hosts_left:
+            outcomes = {to: not_final_elsewhere(outcome) for to, outcome in outcomes.items()}
         if target is not None and _version(target) == 6 and any(map(is_about_our_name, outcomes.values())):
             self._transmitter.saw(Sight.IPV6_NAMELESS, target)
             self._transmitter.idle.end(conversation)
@@ -341,7 +344,10 @@ class _Attempt:
             self._note(outcomes)
             return
         self._note(outcomes)
-        self._transmitter.idle.give(self._route, conversation, is_tls_missing=is_tls_missing)
+        if self._wish is Wish.USUAL:
+            self._transmitter.idle.give(self._route, conversation, is_tls_missing=is_tls_missing)
+        else:
+            self._transmitter.idle.end(conversation)
 
     def _transcribe(self, conversation: Conversation, transcript: Transcript | None) -> None:
         if self._transcript is not None:
@@ -373,14 +379,17 @@ class _Attempt:
                 self._outcomes[recipient] = outcome
                 self._pending.remove(recipient)
 
-    def _next_hop(self, target: Target) -> NextHop:
+    def _next_hop(self, target: Target, required: Requirement) -> NextHop:
         route, helo = self._route, self._transmitter.outward.helo
-        name = "" if parse_address(target.host) or target.host.startswith("[") else target.host
-        use, requirement = tls_requirement(route, name)
         if isinstance(route, SmarthostRoute):
             is_here = target.address.is_loopback if target.address else target.host == "localhost"
-            return NextHop(str(target), helo, use, requirement, route.login, is_here)
-        return NextHop(str(target), helo, use, requirement)
+            return NextHop(str(target), helo, required.use, required.handshake, route.login, is_here)
+        return NextHop(str(target), helo, required.use, required.handshake)
+
+
+def _name(target: Target) -> str:
+    """The host's name; empty for an address without one."""
+    return "" if parse_address(target.host) or target.host.startswith("[") else target.host
 
 
 def _version(target: Target) -> int:

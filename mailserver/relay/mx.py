@@ -17,7 +17,7 @@ Decisions:
 import ipaddress
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mailserver.mail.dns import AddressAnswer, CannotTell, IpAddress, MxAnswer, NoRecords, NoSuchName
 from mailserver.mail.outcome import Bounced, Deferred, Stage
@@ -89,10 +89,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class MxPlan:
-    """Targets in the order in which they are tried. `verdict` stands instead of an empty list."""
+    """Targets in the order in which they are tried. `verdict` stands instead of an empty list.
+
+    `is_authentic`: DNSSEC vouches for the hosts; `tlsa_names` as in `HostAnswer`, by host, for those it has some for.
+    """
 
     targets: tuple[Target, ...] = ()
     verdict: Bounced | Deferred | None = None
+    is_authentic: bool = False
+    tlsa_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def hosts_for(

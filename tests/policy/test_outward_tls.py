@@ -1,54 +1,12 @@
-"""How a conversation is protected, and when a host does worse than before."""
-
-from pathlib import Path
+"""When a host does worse than before."""
 
 import pytest
 
-from mailserver.mail.route import FixedRoute, MxRoute, SmarthostRoute, SmarthostTls
-from mailserver.policy.outward_tls import after_conversation, tls_requirement
-from mailserver.ports import PeerTls, TlsRequirement, TlsUse
+from mailserver.policy.outward_tls import after_conversation
+from mailserver.ports import PeerTls
 
 DAY = 86400.0
 NOW = 1_750_000_000.0
-CA = Path("ca.pem")
-
-
-def smarthost(tls, ca_file=None):
-    return SmarthostRoute("relay.test", 587, tls, ca_file=ca_file)
-
-
-@pytest.mark.parametrize(
-    ("route", "host", "must_verify", "use", "requirement"),
-    [
-        (MxRoute("example.net"), "mx.test", False, TlsUse.OPPORTUNISTIC, TlsRequirement("mx.test")),
-        (MxRoute("example.net"), "mx.test", True, TlsUse.REQUIRED, TlsRequirement("mx.test", "mx.test")),
-        (MxRoute("[192.0.2.1]"), "", False, TlsUse.OPPORTUNISTIC, TlsRequirement("")),
-        (FixedRoute("mx.test", 25), "mx.test", False, TlsUse.OPPORTUNISTIC, TlsRequirement("mx.test")),
-        (FixedRoute("mx.test", 25), "mx.test", True, TlsUse.REQUIRED, TlsRequirement("mx.test", "mx.test")),
-        (
-            smarthost(SmarthostTls.STARTTLS),
-            "relay.test",
-            False,
-            TlsUse.REQUIRED,
-            TlsRequirement("relay.test", "relay.test"),
-        ),
-        (
-            smarthost(SmarthostTls.STARTTLS, CA),
-            "relay.test",
-            False,
-            TlsUse.REQUIRED,
-            TlsRequirement("relay.test", "relay.test", CA),
-        ),
-        (smarthost(SmarthostTls.TLS), "relay.test", False, TlsUse.IMPLICIT, TlsRequirement("relay.test", "relay.test")),
-        (smarthost(SmarthostTls.NONE), "relay.test", False, TlsUse.NEVER, TlsRequirement("relay.test")),
-        # What a domain publishes says nothing of the operator's own smarthost.
-        (smarthost(SmarthostTls.NONE), "relay.test", True, TlsUse.NEVER, TlsRequirement("relay.test")),
-    ],
-)
-def test_what_a_conversation_must_prove(route, host, must_verify, use, requirement):
-    assert tls_requirement(route, host, must_verify=must_verify) == (use, requirement)
-
-
 HAD = PeerTls("TLSv1.3", NOW - 100)
 
 
