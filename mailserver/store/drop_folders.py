@@ -44,9 +44,15 @@ def open_set_aside(files: Files, folder: int) -> int:
     """`set-aside`, opened; whatever else somebody has put there under this name is renamed first."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError):
-        files.make_folder_in(folder, SET_ASIDE)
+        _make_set_aside(files, folder)
     status = os.stat(SET_ASIDE, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         files.rename_in(folder, SET_ASIDE, folder, f"not-{SET_ASIDE}.{time.time_ns()}")
-        files.make_folder_in(folder, SET_ASIDE)
+        _make_set_aside(files, folder)
     return os.open(SET_ASIDE, flags, dir_fd=folder)
+
+
+def _make_set_aside(files: Files, folder: int) -> None:
+    """Its name is durable before a file goes there, so that a power cut does not take both."""
+    files.make_folder_in(folder, SET_ASIDE)
+    files.sync_opened_folder(folder)

@@ -1,8 +1,8 @@
 """Leaving one message in the drop folder: what the `sendmail` command does, as whoever calls it. Blocking.
 
-The folder can be entered and written by everybody and listed by nobody but the server, so it cannot be opened for
-fsync(2) here. Instead the file is synced a second time after it got its name: the file systems of Linux (ext4, xfs,
-btrfs) then put the name on disk with it. Where the folder can be opened, it is synced as well.
+The folder can be entered and written by everybody and listed by nobody but the server, so most callers cannot open it
+for fsync(2). Then the file is synced a second time after it got its name: the file systems of Linux (ext4, xfs, btrfs)
+put the name on disk with it.
 
 States a crash can leave are in `drop`.
 """
@@ -41,13 +41,26 @@ def _written(files: Files, directory: int, octets: bytes, mode: int) -> str:
             with contextlib.suppress(OSError):
                 files.unlink_in(directory, temporary)
             raise
-        # From here on the message may be picked up at any moment, so nothing that happens is a failure to send.
-        with contextlib.suppress(OSError):
-            files.sync(descriptor)
-            _sync_folder(files, directory)
+        try:
+            _keep_name(files, directory, descriptor)
+        except OSError:
+            # Taken back: who is told "not sent" sends again. Gone already, it was picked up, and is safe elsewhere.
+            try:
+                files.unlink_in(directory, name)
+            except FileNotFoundError:
+                return name
+            raise
     finally:
         os.close(descriptor)
     return name
+
+
+def _keep_name(files: Files, directory: int, descriptor: int) -> None:
+    """Have the new name on disk. Raises `OSError`."""
+    try:
+        _sync_folder(files, directory)
+    except PermissionError:
+        files.sync(descriptor)
 
 
 def _sync_folder(files: Files, directory: int) -> None:

@@ -186,7 +186,8 @@ class WatchedDisk(Files):
     def sync_folder(self, path):
         self._point("sync_folder", path)
         assert os.path.isdir(path)
-        self.log.append(Step("folder synced", self._name(path)))
+        if path.startswith(self.root):
+            self.log.append(Step("folder synced", self._name(path)))
 
     def sync_opened_folder(self, folder):
         self._point("sync_folder", "")

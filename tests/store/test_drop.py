@@ -236,20 +236,27 @@ def test_nothing_is_left_behind_when_a_step_fails(place, monkeypatch, step):
     assert os.listdir(place) == []
 
 
-def test_what_fails_behind_the_rename_is_no_failure(place, monkeypatch):
-    """Row 2: it may be picked up already, so saying "not sent" would be a lie and cause a second copy."""
+@pytest.mark.parametrize("is_picked_up", [False, True])
+def test_a_name_that_cannot_be_synced_is_taken_back_if_it_is_still_there(place, monkeypatch, is_picked_up):
+    """Who is told "sent" must not lose it to a power cut; what was picked up already is safe elsewhere."""
     real, calls = os.fsync, []
 
     def second_fails(descriptor):
         calls.append(descriptor)
         if len(calls) > 1:
+            if is_picked_up:
+                os.unlink(place / os.listdir(place)[0])
             raise OSError(5, "Input/output error")
         real(descriptor)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", second_fails)
-        name = leave_message(place, WHOLE)
-    assert os.listdir(place) == [name]
+        if is_picked_up:
+            assert leave_message(place, WHOLE)
+        else:
+            with pytest.raises(OSError, match="Input/output"):
+                leave_message(place, WHOLE)
+    assert os.listdir(place) == []
 
 
 # --- rows of the table ------------------------------------------------------------------------------------------------
