@@ -51,17 +51,21 @@ class Loader:
         for start in range(0, len(names), _SLICE):
             if self.is_stopping:
                 break
-            for item in await self._patiently(self._read_slice, names[start : start + _SLICE]):
+            items = await self._patiently(self._read_slice, names[start : start + _SLICE])
+            self._note_damage(items)
+            for item in items:
                 if not isinstance(item, Unreadable):
-                    self._set_aside.discard(item.queue_id)  # it was its state
                     count += self._take_up(item)
                     continue
                 self._tell(item)
                 if item.may_pass:
                     self._late.append(item.queue_id)
-                elif item.is_set_aside:
-                    self._set_aside.add(item.queue_id)
         return names, count
+
+    def _note_damage(self, items: list[StoredMessage | Unreadable]) -> None:
+        """Messages that are gone; where only a state was damaged, the message follows it."""
+        gone = {item.queue_id for item in items if isinstance(item, Unreadable) and item.is_set_aside}
+        self._set_aside |= gone.difference(item.queue_id for item in items if not isinstance(item, Unreadable))
 
     async def sweep(self, names: list[str]) -> None:
         """Remove the states of messages that are not there any more."""

@@ -11,7 +11,8 @@ What a crash (or a power cut) can leave, who cleans it up, and the test that sho
 3. Message file and state file: the usual.
 4. State file, no message file: the message was removed and its state not yet. `sweep_states` removes it.
 5. A state with final recipients whose report is not marked: the report may or may not be on disk. The runner looks, for
-   the state names the report's queue id: if that file is there it only marks it, else it makes it.
+   the state names the report's queue id: if that file was there at the start it only marks it, else it makes it. A
+   report is sent only when it is marked, so that it cannot have been sent and removed before.
 6. A state with nothing left to do: the message was not removed yet. The runner removes it, nothing is sent.
 7. A message file not in the format (cut short, other octets): `load` moves it to `damaged/` and tells.
 8. A state file not in the format: `load` moves the state to `damaged/` and tells. All recipients wait, which may repeat
@@ -173,10 +174,6 @@ class Spool:
     def read(self, queue_id: QueueId) -> StoredMessage:
         """One message with its state. Raises `FileNotFoundError`, `OSError`, `Damaged` or `NewerFormat`."""
         return self._with_state(self._read_message(queue_id))
-
-    def has(self, queue_id: QueueId) -> bool:
-        """Whether the message is in the queue."""
-        return self.paths.message(queue_id).exists()
 
     def read_content(self, content: StoredContent, limit: int) -> bytes:
         """The first `limit` octets of a content. Raises `OSError`."""

@@ -208,7 +208,7 @@ def temporary_files(maildirs: Path, state: Path) -> set[Path]:
 
 def _read_queued(path: Path) -> Queued:
     head, end, content = path.read_bytes().partition(b"\n\n")
-    if not end or not head.startswith(b"mailserver-queue 1\n"):
+    if not end or not head.startswith(b"mailserver-queue "):
         raise Damaged("it does not begin like a queue file")
     recipients = tuple(json.loads(line)["recipient"] for line in head.split(b"\n")[2:])
     return Queued(path.name, recipients, read_copy(content))
