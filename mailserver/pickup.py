@@ -31,6 +31,8 @@ PAUSE_S = 5.0
 POSTPONED_S = 5.0
 LONGEST_POSTPONED_S = 600.0
 _MAX_POSTPONED = 10_000
+# Files that cannot be read now are told so often in a minute: a user can make as many as he likes (a lease will do).
+_TOLD_IN_A_MINUTE = 20
 _OURS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 _log = Logger(namespace="mailserver")
@@ -62,6 +64,7 @@ class Pickup:
         self._not_before = float("-inf")
         # Name -> until when, and how long that was.
         self._postponed: dict[str, tuple[float, float]] = {}
+        self._minute, self._told = 0, 0
         self._is_stopping = False
         self._under_way: Deferred[None] | None = None
 
@@ -121,10 +124,18 @@ class Pickup:
                 dropped.close()
         except OSError as error:
             reason = error.strerror or str(error)
-            self._log(Trouble("", f"{self._folder.path}/{name} cannot be read", reason, "it is tried again"))
+            if self._may_tell():
+                self._log(Trouble("", f"{self._folder.path}/{name} cannot be read", reason, "it is tried again"))
             if error.errno in _OURS:
                 raise _PauseAll from None
             self._postpone(name)
+
+    def _may_tell(self) -> bool:
+        minute = int(self._clock.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._told = minute, 0
+        self._told += 1
+        return self._told <= _TOLD_IN_A_MINUTE
 
     async def _taken(self, dropped: Dropped) -> None:
         wish = self._wish(dropped)

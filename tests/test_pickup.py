@@ -1,5 +1,6 @@
 """Emptying the drop folder over fakes: what is taken, what waits, what comes back, and that nothing is taken twice."""
 
+import errno
 import os
 
 import pytest
@@ -335,3 +336,23 @@ def test_names_are_looked_at_in_the_order_of_their_time(place):
         "x2@far.example",
         "x3@far.example",
     ]
+
+
+def test_a_user_who_keeps_many_files_from_being_read_does_not_fill_the_log(place, monkeypatch):
+    """With a lease on his own file (fcntl F_SETLEASE) everybody can do that, as often as he likes."""
+
+    def leased(name):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(place.drop, "open", leased)
+    for _ in range(150):
+        place.leave("alice")
+    for _ in range(5):
+        place.look()
+        place.world.clock.advance(POSTPONED_S)
+    assert len(place.lines("trouble")) == 20
+    monkeypatch.undo()
+    place.world.clock.advance(600)
+    for _ in range(5):
+        place.look()
+    assert len(place.stored) == 150

@@ -1,13 +1,14 @@
 """A flood of strangers must not become a flood of log lines.
 
 Events that a stranger can make as many of as he likes (refusals, failed logins, broken connections) are written up to a
-number for each client and for all together; the rest of the minute is one line that tells how many there were. What our
-own users and our own server do is always written.
+number for each client and for all together; the rest of the minute is one line that tells how many there were. The same
+holds for what users of this machine leave in the drop folder and is no message. What those who log in and our own
+server do is always written.
 """
 
 from dataclasses import dataclass, field
 
-from mailserver.maillog import Disconnected, Folded, LoginRefused, MailEvent, Refused, Sink
+from mailserver.maillog import Disconnected, Folded, LoginRefused, MailEvent, Refused, SetAside, Sink
 from mailserver.ports import Cancellable, Clock
 
 PERIOD_S = 60.0
@@ -16,7 +17,7 @@ LINES_PER_CLIENT = 20
 LINES_IN_ALL = 300
 _MAX_CLIENTS_COUNTED = 1000
 
-_FOLDED: frozenset[type[MailEvent]] = frozenset({Disconnected, LoginRefused, Refused})
+_FOLDED: frozenset[type[MailEvent]] = frozenset({Disconnected, LoginRefused, Refused, SetAside})
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class FoldingSink:
         period = self._periods.get(event.word)
         if period is None or (period.end is None and now - period.began >= PERIOD_S):
             period = self._periods[event.word] = _Period(now)
-        client = getattr(event, "peer", "").rpartition(":")[0]
+        client = _client(event)
         lines = period.by_client.get(client, 0)
         if lines < LINES_PER_CLIENT and period.written < LINES_IN_ALL:
             period.by_client[client] = lines + 1
@@ -75,3 +76,8 @@ class FoldingSink:
         counts = period.left_out_by_client
         most = max(counts, key=lambda client: counts[client])
         self._sink(Folded(word, period.left_out, len(counts), most, counts[most]))
+
+
+def _client(event: MailEvent) -> str:
+    """Whose line it is: an address without its port, or a user of this machine."""
+    return event.owner if isinstance(event, SetAside) else getattr(event, "peer", "").rpartition(":")[0]

@@ -1,6 +1,6 @@
 """How many lines strangers can make."""
 
-from mailserver.maillog import Disconnected, Folded, LoginRefused, Refused, Trouble
+from mailserver.maillog import Disconnected, Folded, LoginRefused, Refused, SetAside, Trouble
 from mailserver.net.logfold import LINES_IN_ALL, LINES_PER_CLIENT, PERIOD_S, FoldingSink
 from tests.fakes.clock import FakeClock
 
@@ -86,3 +86,14 @@ def test_at_the_end_what_was_left_out_is_told_once():
     log.sink.flush()
     log.clock.advance(10 * PERIOD_S)
     assert len(log.folded()) == 1
+
+
+def test_a_user_of_this_machine_cannot_fill_the_log_either():
+    """A thousand odd files a second in the drop folder: anybody on the machine can do that."""
+    log = Log()
+    for number in range(1_000):
+        log.sink(SetAside(f"/drop/{number}", "eve", "it is a symbolic link", "set-aside"))
+    log.sink(SetAside("/drop/x", "joe", "it is a symbolic link", "set-aside"))
+    assert len(log.events) == LINES_PER_CLIENT + 1
+    log.clock.advance(PERIOD_S)
+    assert log.folded() == [Folded("set-aside", 1_000 - LINES_PER_CLIENT, 1, "eve", 1_000 - LINES_PER_CLIENT)]
