@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.fuzz import client, files, grammar, machines, seeds, texts
+from tests.fuzz import client, files, grammar, machines, seeds, signatures, texts
 from tests.fuzz.planted import planted
 
 
@@ -38,6 +38,8 @@ TARGETS = (
     Target(texts.content_check, seeds.content_check, 500_000, 6_000),
     Target(texts.bounces, seeds.bounces, 200_000, 1_000, 2_048),
     Target(texts.reports, seeds.reports, 100_000, 600, 1_024),
+    Target(signatures.signed_message, signatures.signed_message_seeds, 200_000, 2_000, 1_536),
+    Target(signatures.key_record, signatures.key_record_seeds, 300_000, 4_000),
     Target(files.queue_file, seeds.queue_file, 500_000, 10_000),
     Target(files.queue_state, seeds.queue_state, 500_000, 10_000, 768),
     Target(files.drop_file, seeds.drop_file, 300_000, 10_000),
