@@ -144,7 +144,7 @@ class Soak:
         if took > START_LIMIT_S:
             self.summary.problems.append(f"the start took {took:.1f} s of processor time")
         still = left & temporary_files(self.server.maildirs, self.server.state)
-        self.summary.problems += [f"{path} was left behind by a start" for path in sorted(still)]
+        self.summary.problems += [f"{path} was left behind by a start" for path, _ in sorted(still)]
         self.load.book.write("started", pid=self.server.pid)
 
     def _end(self, how: str) -> None:
@@ -178,7 +178,7 @@ class Soak:
         self.summary.problems += self._log.problems()
         self.summary.problems += journal_problems(self.server.state / "journal.sqlite3")
         left = temporary_files(self.server.maildirs, self.server.state)
-        self.summary.problems += [f"{path} was left behind" for path in sorted(left)]
+        self.summary.problems += [f"{path} was left behind" for path, _ in sorted(left)]
 
     def _asked_for_its_history(self) -> list[str]:
         """The journal answers."""

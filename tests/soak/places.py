@@ -4,6 +4,7 @@ code is not asked: the formats are those of docs/queue-format.md and of Maildir.
 A file is read once, for no name is ever used again; each look reads what is new since the last one.
 """
 
+import contextlib
 import hashlib
 import json
 from collections import defaultdict
@@ -201,9 +202,13 @@ class Drop:
             yield f"{path.name} of the drop folder was set aside"
 
 
-def temporary_files(maildirs: Path, state: Path) -> set[Path]:
-    """What was being written."""
-    return {*maildirs.glob("*/*/tmp/*"), *(state / "queue" / "tmp").glob("*")}
+def temporary_files(maildirs: Path, state: Path) -> set[tuple[Path, int]]:
+    """What was being written, and when it was last changed: a report is made again under the same name."""
+    found = set()
+    for path in (*maildirs.glob("*/*/tmp/*"), *(state / "queue" / "tmp").glob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            found.add((path, path.stat().st_mtime_ns))
+    return found
 
 
 def _read_queued(path: Path) -> Queued:
