@@ -135,6 +135,11 @@ class WatchedDisk(Files):
             super().write(descriptor, (octets,))
             self._wrote(descriptor)
 
+    def write_at(self, descriptor, octets, offset):
+        self._point("write_at", "")
+        super().write_at(descriptor, octets, offset)
+        self._wrote(descriptor)
+
     def overwrite(self, descriptor, octets):
         self._point("overwrite", "")
         super().overwrite(descriptor, octets)
@@ -156,7 +161,7 @@ class WatchedDisk(Files):
         except OSError:
             self.log.append(Step("sync failed", file=self._files[descriptor]))
             raise
-        self.log.append(Step("synced", file=self._files[descriptor]))
+        self._synced(self._files[descriptor])
 
     def close(self, descriptor):
         self._files.pop(descriptor, None)
@@ -244,6 +249,9 @@ class WatchedDisk(Files):
     def _removed(self, path):
         path = self._name(path)
         self.log.append(Step("removed", path, file=self._of_path.pop(path, 0)))
+
+    def _synced(self, number):
+        self.log.append(Step("synced", file=number))
 
     def _folder_made(self, path):
         self.log.append(Step("folder made", self._name(path)))

@@ -27,6 +27,7 @@ from mailserver.store.maildir import Maildirs, sweep
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import Spool
 from mailserver.store.spool_format import SpoolPaths
+from mailserver.store.spool_state import RecipientState
 from tests.fakes.awaiting import start
 from tests.fakes.directory import box
 from tests.fakes.relay import NO, OK, Office, ScriptedTransmitter
@@ -100,6 +101,18 @@ class Watchful(ScriptedTransmitter):
         return outcomes
 
 
+class _Events(list):
+    """Tells each event to somebody else as well."""
+
+    def __init__(self, call):
+        super().__init__()
+        self._call = call
+
+    def append(self, event):
+        super().append(event)
+        self._call(event)
+
+
 class Server(Office):
     """Everything on `root`: `mail/` and `var/`. `note` hears what is acknowledged, to clients and by other servers."""
 
@@ -120,10 +133,19 @@ class Server(Office):
         self.settle()
 
     def restart(self, *, is_first=False):
+        self.events = _Events(self._happened)
         self.mailboxes = QueuedMailboxWriter(self.files, self.maildirs, self.blocking)
         self.ids = lambda: QueueId(f"{next(self._numbers):013d}")
         self.transmitter = Watchful(self._answer, self.tell)
         super().restart(is_first=is_first)
+
+    def _happened(self, event):
+        """What the log says of a delivery counts once the mark is on disk: he must never get it again."""
+        if event.word == "delivered" and event.queue_id in self.spool.ids():
+            message = self.spool.read(event.queue_id)
+            for recipient, one in zip(message.envelope.recipients, message.progress, strict=True):
+                if one.state is RecipientState.DELIVERED and str(recipient.mailbox) == event.recipient:
+                    self.tell(("marked", event.queue_id, event.recipient))
 
     def find_destination(self, mailbox, attempts=0):
         if mailbox.domain == "example.org" and str(mailbox) not in self.local:
@@ -227,6 +249,11 @@ def check_promises(root, told, letters, *, refused=(), most=1, most_sent=2, **ab
         raise Lost(f"still in the queue: {server.on_disk()}")
     if server.leftovers() or list(server.spool.paths.states.iterdir()):
         raise Lost(f"left behind: {server.leftovers()} {list(server.spool.paths.states.iterdir())}")
+    after = _sent(letters, server.noted)
+    for letter in letters:
+        for name in letter.remote:
+            if after[letter.number, name] and ("marked", letter.queue_id, name) in told:
+                raise Lost(f"letter {letter.number} was sent to {name} again, who is marked as delivered")
     copies = check_mailboxes(server, letters)
     _count(copies, _sent(letters, [*told, *server.noted]), told, letters, refused, (most, most_sent))
     return server

@@ -14,6 +14,7 @@ from mailserver.store.maildir import sweep
 from mailserver.store.maildrop import open_snapshot
 from mailserver.store.maildrop_index import NAME
 from mailserver.store.maildrops import MaildirMaildrops
+from mailserver.store.spool_json import Damaged
 from mailserver.store.state_lock import StateLock
 from mailserver.store.suppression import SuppressionFile, SuppressionList
 from mailserver.store.tls_history import TlsHistoryFile
@@ -102,7 +103,10 @@ def change_suppression(root, disk):
 
 def check_suppression(root, told):
     file, found = SuppressionFile(root / "var", NoSync()), SuppressionList(3, 1000.0)
-    file.read(found)
+    try:
+        file.read(found)
+    except Damaged as damage:
+        raise Lost(str(damage)) from None
     names = {one.address for one in found.listed(NOW)}
     for number in told:
         if f"a{number}@far.example" not in names:
@@ -125,7 +129,10 @@ def change_history(root, disk):
 
 def check_history(root, told):
     file = TlsHistoryFile(root / "var", NoSync())
-    hosts = file.read()
+    try:
+        hosts = file.read()
+    except Damaged as damage:
+        raise Lost(str(damage)) from None
     for number in told:
         if f"mx{number}.far.example" not in hosts:
             raise Lost(f"mx{number} is forgotten")
