@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from functools import lru_cache
 
 from mailserver.mail.address import Mailbox
@@ -80,6 +79,9 @@ def received_field(
 @lru_cache(maxsize=4)
 def date_text(second: int) -> str:
     """A moment, in seconds since the epoch, as a date field writes it (RFC 5322 3.3), in UTC."""
+    # The sendmail command starts without the whole email package, which it never needs.
+    from email.utils import format_datetime
+
     return format_datetime(datetime.fromtimestamp(second, UTC))
 
 

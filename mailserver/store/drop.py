@@ -18,8 +18,8 @@ States a message can be found in, after a crash of anything at any point, and wh
 | anything else (below) | no | moved to `set-aside/`, told; never read, or not read on |
 
 Delivered twice: only a kill or a power cut between the commit and the synced removal right behind it leaves this.
-Nothing makes the two one step, and removing first would lose mail. Anything else: a link, a file with a second name, a FIFO, a device, a foreign
-or damaged format, a file that is too large, a name that `sendmail` does not give.
+Nothing makes the two one step, and removing first would lose mail. Anything else: a link, a file with a second name, a
+FIFO, a device, a foreign or damaged format, a file that is too large, a name that `sendmail` does not give.
 
 `set-aside/` is a folder of the server's own, mode 0700, made when it is needed.
 """
