@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tomlkit
-
 from bench.deliver import Load, send
 from bench.idle import allow_descriptors, greeted
 from bench.measure import count_files, cpu_seconds, median, own_folder, reset_peaks, resident_octets, wait_until
@@ -19,7 +17,7 @@ from bench.plot import Points, line_chart
 from bench.pop3 import LOGIN, Client
 from bench.pop3 import fill as fill_maildir
 from bench.queue_load import fill as fill_queue
-from bench.servers import OURS, SmtpServer, our_server
+from bench.servers import OURS, SmtpServer, add_accounts, our_server
 from mailserver.store.spool_format import SpoolPaths
 from tests.integration.server import Server, takes_connections
 
@@ -103,21 +101,10 @@ def of_accounts(folder: Path, rounds: int) -> Chart:
     chart = Chart("filing-by-accounts", "Filing one message", "accounts", "cpu ms")
     for count in ACCOUNTS:
         server = our_server(folder / str(count))
-        _add_accounts(server, count - 1)
+        add_accounts(server, [f"user{number}@example.test" for number in range(count - 1)])
         with server:
             chart.add("filing", count, _filing_cpu_ms(_smtp(server), rounds))
     return chart
-
-
-def _add_accounts(server: Server, count: int) -> None:
-    """Written at once, all with the password of the one that is there: a thousand slow hashes are not what we ask."""
-    path = server.config_path.with_name("accounts.toml")
-    document = tomlkit.parse(path.read_text())
-    accounts = document["accounts"]
-    password = accounts[LOGIN]["password"]
-    for number in range(count):
-        accounts[f"user{number}@example.test"] = {"password": str(password)}
-    path.write_text(tomlkit.dumps(document))
 
 
 # --- the queue --------------------------------------------------------------------------------------------------------

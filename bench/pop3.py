@@ -54,6 +54,21 @@ def fill(maildir: Path, count: int, *, sizes_in_names: bool = True, length_octet
         (maildir / "new" / name).write_bytes(content)
 
 
+def fill_with_names(maildir: Path, count: int) -> None:
+    """The same for very many messages that nobody reads: few files, each with many names (ext4 allows 65,000)."""
+    for part in ("tmp", "new", "cur"):
+        (maildir / part).mkdir(parents=True)
+    content, new = b"Subject: one of many\n\n" + b"x" * 77 + b"\n", maildir / "new"
+    size, lines = len(content), content.count(b"\n")
+    for number in range(count):
+        name = f"{1_750_000_000 + number}.M{number % 1_000_000:06d}P1Q{number}.host,S={size},W={size + lines}"
+        if number % 50_000 == 0:
+            first = new / name
+            first.write_bytes(content)
+        else:
+            os.link(first, f"{new}/{name}")
+
+
 def copy(source: Path, target: Path) -> None:
     """A copy whose files are links to the same contents, so that both servers read the same cached pages."""
     shutil.copytree(source, target, copy_function=os.link)
@@ -63,29 +78,29 @@ class Client:
     """The leanest possible POP3 client, so that the server is what is measured."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._line()
 
     def _line(self) -> bytes:
-        reply = self._socket.recv(65536)
+        reply = self.socket.recv(65536)
         while not reply.endswith(b"\r\n"):
-            reply += self._socket.recv(65536)
+            reply += self.socket.recv(65536)
         if not reply.startswith(b"+OK"):
             raise RuntimeError(f"the server said {reply!r}")
         return reply
 
     def command(self, line: bytes) -> bytes:
         """One command with a reply of one line."""
-        self._socket.sendall(line + b"\r\n")
+        self.socket.sendall(line + b"\r\n")
         return self._line()
 
     def multiline(self, line: bytes) -> int:
         """One command with a long reply; the octets of it."""
-        self._socket.sendall(line + b"\r\n")
+        self.socket.sendall(line + b"\r\n")
         received, tail = 0, b""
         while tail != b"\r\n.\r\n":
-            piece = self._socket.recv(1 << 20)
+            piece = self.socket.recv(1 << 20)
             if not piece:
                 raise RuntimeError("the server hung up")
             received += len(piece)
@@ -94,26 +109,26 @@ class Client:
 
     def pipelined(self, lines: Sequence[bytes], expected_octets: int) -> None:
         """Many commands at once; returns when `expected_octets` came back."""
-        self._socket.sendall(b"".join(line + b"\r\n" for line in lines))
+        self.socket.sendall(b"".join(line + b"\r\n" for line in lines))
         received = 0
         while received < expected_octets:
-            piece = self._socket.recv(1 << 20)
+            piece = self.socket.recv(1 << 20)
             if not piece:
                 raise RuntimeError("the server hung up")
             received += len(piece)
 
-    def login_and_stat(self) -> bytes:
+    def login_and_stat(self, login: str = LOGIN) -> bytes:
         """USER, PASS, STAT, each waiting for the reply before."""
-        self.command(b"USER " + LOGIN.encode())
+        self.command(b"USER " + login.encode())
         self.command(b"PASS " + PASSWORD.encode())
         return self.command(b"STAT")
 
     def close(self) -> None:
         """QUIT, and wait until the server has hung up, so that the maildrop is free again."""
         self.command(b"QUIT")
-        while self._socket.recv(4096):
+        while self.socket.recv(4096):
             pass
-        self._socket.close()
+        self.socket.close()
 
 
 def one_round(server: Pop3Server, count: int, retrieved: int) -> Figures:

@@ -15,8 +15,6 @@ from bench.servers import our_server
 from mailserver.store.spool_format import SpoolPaths
 from tests.integration.server import Server
 
-# What issue and design ask for.
-GOAL_LOADED_S, GOAL_OCTETS = 10.0, 1024.0
 # A server that took no processor time for so long has nothing to load any more.
 _QUIET_S = 0.6
 _LOAD_TIMEOUT_S = 120.0

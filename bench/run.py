@@ -8,16 +8,20 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench import deliver, growth, idle, pop3, queue_start, relay, servers
+from bench import deliver, fetch, growth, idle, mailboxes, pop3, queue_start, relay, servers, sessions
+from bench.goals import GOALS, Goal
 from bench.measure import median, own_folder
 from tests.peers.running import open_folder
 
-KINDS = ("deliver", "large", "others", "relay", "pop3", "foreign", "idle", "start", "queue", "growth")
+KINDS = (
+    "deliver", "large", "others", "relay", "pop3", "foreign", "boxes", "fetch", "logins", "handshakes", "idle", "start",
+    "queue", "growth",
+)  # fmt: skip
 MAILBOX_SIZE, RETRIEVED = 10_000, 1_000
 IDLE_CONNECTIONS = 1_000
 FILED, QUEUED = 100_000, 10_000
@@ -77,16 +81,21 @@ def measure_others(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[st
     folder.mkdir(mode=0o711)
     starters = {"ours": servers.ours}
     if with_peers:
-        starters |= {"postfix": servers.postfix, "chasquid": servers.chasquid, "aiosmtpd": servers.aiosmtpd}
+        starters |= {
+            "postfix": servers.postfix,
+            "chasquid": servers.chasquid,
+            "opensmtpd": servers.opensmtpd,
+            "aiosmtpd": servers.aiosmtpd,
+        }
     with ExitStack() as stack:
         running = [stack.enter_context(start(own_folder(folder, name))) for name, start in starters.items()]
         measured = deliver.measure(running, deliver.FEW, rounds)
     titles = [load.title.removeprefix("4 KiB, ") for load in deliver.SMALL]
     print(f"\n{'others, 4 KiB, msg/s':<24}{'syncs':<18}{''.join(f'{title:>16}' for title in titles)}{'cpu ms/msg':>12}")
     for server in running:
-        figures = [by_server[server.name] for by_server in measured.values()]
-        rates = "".join(f"{_figure(one['messages_per_s']):>16}" for one in figures)
-        cpu_ms = median([one["cpu_ms_per_message"] for one in figures])
+        figures = [by_server.get(server.name) for by_server in measured.values()]
+        rates = "".join(f"{_figure(one['messages_per_s']) if one else '-':>16}" for one in figures)
+        cpu_ms = median([one["cpu_ms_per_message"] for one in figures if one])
         print(f"{server.name:<24}{server.syncs:<18}{rates}{_figure(cpu_ms):>12}", flush=True)
     return measured, []
 
@@ -119,7 +128,6 @@ def measure_pop3(
         if with_peers:
             running.append(stack.enter_context(servers.dovecot(own_folder(folder, "dovecot"), fill)))
         measured = pop3.measure(running, MAILBOX_SIZE, RETRIEVED, rounds)
-    ours, theirs = measured[servers.OURS], measured.get("Dovecot", {})
     columns = (
         ("login and STAT, cold", "cold_login_ms", "ms", False),
         ("login and STAT, warm", "warm_login_ms", "ms", False),
@@ -127,7 +135,63 @@ def measure_pop3(
         ("RETR one by one", "retr_one_by_one_per_s", "msg/s", True),
         ("RETR pipelined", "retr_pipelined_per_s", "msg/s", True),
     )
-    return measured, [(title, unit, ours[key], theirs.get(key), more) for title, key, unit, more in columns]
+    return measured, _rows(measured, "Dovecot", columns)
+
+
+def measure_boxes(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
+    """Logins to a small and a very large mailbox, ours and Dovecot's."""
+    with ExitStack() as stack:
+        running = _with_mailboxes(stack, folder, fetch.ACCOUNTS, with_peers)
+        measured = fetch.measure_boxes(running, rounds)
+    columns = [
+        (f"{count:,}: login, STAT, {state}", f"{count:,} {state}", "ms", False)
+        for count in fetch.BOXES
+        for state in ("cold", "warm")
+    ]
+    return measured, _rows(measured, "Dovecot", columns)
+
+
+def measure_fetch(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
+    """Many clients at once, a large message, and deleting all, ours and Dovecot's."""
+    with ExitStack() as stack:
+        running = _with_mailboxes(stack, folder, fetch.ACCOUNTS, with_peers)
+        measured = fetch.measure_fetching(running, own_folder(folder, "sources"), rounds)
+    columns = (
+        ("RETR, 20 clients", "many_clients_per_s", "msg/s", True),
+        ("RETR of 25 MiB", "large_mb_per_s", "MB/s", True),
+        ("DELE 1,000 and QUIT", "delete_all_ms", "ms", False),
+    )
+    return measured, _rows(measured, "Dovecot", columns)
+
+
+def measure_logins(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
+    """POP3 sessions a second, ours and Dovecot's."""
+    with ExitStack() as stack:
+        measured = sessions.measure_logins(_with_mailboxes(stack, folder, sessions.ACCOUNTS, with_peers), rounds)
+    columns = (("POP3 logins", "plain", "/s", True), ("POP3S logins", "tls", "/s", True))
+    return measured, _rows(measured, "Dovecot", columns)
+
+
+def _with_mailboxes(
+    stack: ExitStack, folder: Path, accounts: Sequence[str], with_peers: bool
+) -> list[mailboxes.MailboxServer]:
+    folder.mkdir(mode=0o711)
+    running = [stack.enter_context(mailboxes.ours(own_folder(folder, "ours"), accounts))]
+    if with_peers:
+        running.append(stack.enter_context(mailboxes.dovecot(own_folder(folder, "dovecot"), accounts)))
+    return running
+
+
+def measure_handshakes(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
+    """STARTTLS, alone and with a message, ours and Postfix's."""
+    with ExitStack() as stack:
+        folder.mkdir(mode=0o711)
+        running = [stack.enter_context(sessions.ours(own_folder(folder, "ours")))]
+        if with_peers:
+            running.append(stack.enter_context(sessions.postfix(own_folder(folder, "postfix"))))
+        measured = sessions.measure_handshakes(running, rounds)
+    columns = (("STARTTLS", "handshakes", "/s", True), ("STARTTLS and 4 KiB", "messages", "msg/s", True))
+    return measured, _rows(measured, "Postfix", columns)
 
 
 def measure_idle(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, dict], list[Row]]:
@@ -138,13 +202,12 @@ def measure_idle(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str,
     if with_peers:
         with servers.postfix(own_folder(folder, "postfix")) as server:
             measured[server.name] = idle.measure(server, IDLE_CONNECTIONS)
-    ours, theirs = measured[servers.OURS], measured.get("Postfix", {})
     columns = (
         ("connections served", "served", "of 1000", True),
         ("memory", "octets_per_connection", "octets each", False),
         ("banner with all idle", "banner_ms", "ms", False),
     )
-    return measured, [(title, unit, ours[key], theirs.get(key), more) for title, key, unit, more in columns]
+    return measured, _rows(measured, "Postfix", columns)
 
 
 def measure_start(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, float], list[Row]]:
@@ -161,18 +224,14 @@ def measure_start(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str
 
 
 def measure_queue(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[str, float], list[Row]]:
-    """A start with a very long queue, with the goals that are fixed for it."""
+    """A start with a very long queue."""
     del with_peers
     folder.mkdir(mode=0o711)
     measured = queue_start.measure(own_folder(folder, "ours"), LONG_QUEUE, rounds)
-    loaded, memory = (
-        f"all loaded, goal < {queue_start.GOAL_LOADED_S:.0f}",
-        f"memory, goal < {queue_start.GOAL_OCTETS:.0f}",
-    )
     rows: list[Row] = [
         ("100,000 queued: banner", "ms", measured["banner_ms"], None, False),
-        (loaded, "s", measured["loaded_s"], None, False),
-        (memory, "octets each", measured["octets_per_message"], None, False),
+        ("100,000 queued: all loaded", "s", measured["loaded_s"], None, False),
+        ("100,000 queued: memory", "octets each", measured["octets_per_message"], None, False),
         ("queue list --json", "s", measured["list_s"], None, False),
     ]
     return measured, rows
@@ -190,14 +249,32 @@ def measure_growth(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[st
     return {chart.name: dict(chart.series) for chart in charts}, rows
 
 
+def _rows(measured: dict[str, dict], peer: str, columns: Iterable[tuple[str, str, str, bool]]) -> list[Row]:
+    """A row for each column: its title, the key of the figure, its unit, and whether more is better."""
+    ours, theirs = measured[servers.OURS], measured.get(peer, {})
+    return [(title, unit, ours[key], theirs.get(key), more) for title, key, unit, more in columns]
+
+
 def print_rows(kind: str, rows: Iterable[Row]) -> None:
     """One table; a ratio above 1 is in our favor, whichever way the figure counts."""
-    print(f"\n{kind:<30}{'':<14}{'ours':>12}{'peer':>12}{'ratio':>10}")
+    print(f"\n{kind:<30}{'':<14}{'ours':>12}{'peer':>12}{'ratio':>10}  goal")
+    last = ""
     for title, unit, ours, theirs, more_is_better in rows:
+        last = title or last
         peer = "-" if theirs is None else _figure(theirs)
         better, worse = (ours, theirs) if more_is_better else (theirs, ours)
-        ratio = "-" if theirs is None or not worse or better == float("inf") else f"{better / worse:.2f}x"
-        print(f"{title:<30}{unit:<14}{_figure(ours):>12}{peer:>12}{ratio:>10}", flush=True)
+        ratio = None if better is None or worse is None or not worse or better == float("inf") else better / worse
+        ratio_text = "-" if ratio is None else f"{ratio:.2f}x"
+        goal = _goal_text(GOALS.get((kind, last, unit)), ours, ratio)
+        line = f"{title:<30}{unit:<14}{_figure(ours):>12}{peer:>12}{ratio_text:>10}  {goal}"
+        print(line.rstrip(), flush=True)
+
+
+def _goal_text(goal: Goal | None, ours: float, ratio: float | None) -> str:
+    if goal is None:
+        return ""
+    is_met = goal.is_met(ours, ratio)
+    return f"{goal} {'' if is_met is None else 'met' if is_met else 'MISSED'}"
 
 
 def _figure(value: float) -> str:
@@ -214,6 +291,10 @@ _MEASUREMENTS = {
     "pop3": partial(measure_pop3, True),
     # A mailbox that another program has filled: its names do not tell the sizes.
     "foreign": partial(measure_pop3, False),
+    "boxes": measure_boxes,
+    "fetch": measure_fetch,
+    "logins": measure_logins,
+    "handshakes": measure_handshakes,
     "idle": measure_idle,
     "start": measure_start,
     "queue": measure_queue,

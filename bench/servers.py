@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import tomlkit
 
 from bench.pop3 import LOGIN, PASSWORD, Client, Pop3Server
 from tests.integration.server import Server
@@ -60,6 +62,17 @@ def our_server(folder: Path, settings: dict[str, dict[str, object]] | None = Non
     server = Server(folder, {"postmaster": LOGIN, **limits, **(settings or {})}, accounts=())
     server.cli("account", "add", LOGIN, "--password-stdin", stdin=PASSWORD + "\n")
     return server
+
+
+def add_accounts(server: Server, logins: Iterable[str]) -> None:
+    """Written at once, all with the password of the one that is there: a thousand slow hashes are not what we ask."""
+    path = server.config_path.with_name("accounts.toml")
+    document = tomlkit.parse(path.read_text())
+    accounts = document["accounts"]
+    password = accounts[LOGIN]["password"]
+    for login in logins:
+        accounts[login] = {"password": str(password)}
+    path.write_text(tomlkit.dumps(document))
 
 
 @contextmanager
