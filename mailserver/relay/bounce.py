@@ -122,6 +122,8 @@ def make_report(
         body=Body.SEVENBIT if content.isascii() else Body.EIGHTBITMIME,
         smtputf8=not head.isascii(),
         size_octets=len(content),
+        # What had to be kept from others on its way there has to be on its way back (RFC 8689 5).
+        require_tls=subject.envelope.require_tls,
     )
     return Report(queue_id, envelope, content)
 
@@ -202,8 +204,12 @@ class _Returned:
 
 
 def _returned(subject: Subject, action: Action) -> _Returned:
-    """RFC 3461 4.3: RET is about failures; everything else, and a message too large, gives back the header section."""
+    """RFC 3461 4.3: RET is about failures; everything else, and a message too large, gives back the header section.
+
+    So does a message with REQUIRETLS: the report shows its content to nobody (RFC 8689 5).
+    """
     wants_full = action is Action.FAILED and (subject.envelope.ret is Ret.FULL or subject.is_ours)
+    wants_full = wants_full and not subject.envelope.require_tls
     is_small = subject.is_whole and len(subject.content) <= MAX_FULL_OCTETS
     if wants_full and is_small and not _has_long_line(subject.content):
         return _Returned(subject.content, is_full=True)

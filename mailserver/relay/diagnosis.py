@@ -29,6 +29,7 @@ _BY_OUR_CODE = {
     (Stage.DNS, "5.4.6"): FactKind.LOOPS_BACK,
     (Stage.EHLO, "5.3.4"): FactKind.OVER_SIZE_LIMIT,
     (Stage.EHLO, "5.6.7"): FactKind.SMTPUTF8_NOT_OFFERED,
+    (Stage.EHLO, "5.7.30"): FactKind.TLS_NOT_OFFERED,
 }
 # Our own reasons (`mx`, `attempt`, `net.dialer`, `session`) that are about this server and nobody else.
 _OUR_TROUBLE = ("ipv4 address", "ipv6 address", "source address", "too many files", "in this attempt", "queue file")

@@ -124,6 +124,11 @@ class SmtpClientSession:
             reason = f"the message is too large for the host: {_megabytes(length)}, and it takes {_megabytes(limit)}"
             outcomes.update(_all(envelope.recipients, Bounced(reason, Stage.EHLO, "5.3.4", host=host)))
             return []
+        if envelope.require_tls and not self._opening.extensions.requiretls:
+            # RFC 8689 4.2.1; that the host has proven who it is was seen to before.
+            reason = "the message asks for REQUIRETLS, which the host does not offer"
+            outcomes.update(_all(envelope.recipients, Bounced(reason, Stage.EHLO, "5.7.30", host=host)))
+            return []
         if self._opening.extensions.smtputf8:
             return list(envelope.recipients)
         unfit = Bounced("the host does not know SMTPUTF8, which this message needs", Stage.EHLO, "5.6.7", host=host)

@@ -233,6 +233,9 @@ class SmtpSession:
         ]
         if self._profile.offers_starttls and self._tls is None:
             keywords.append("STARTTLS")
+        if self._tls is not None:
+            # RFC 8689 2: only where this hop itself is protected.
+            keywords.append("REQUIRETLS")
         if self._login.refusal(self._tls) is None and self._login.account() is None:
             keywords.append("AUTH PLAIN LOGIN")
         return (*keywords, "HELP")
@@ -331,6 +334,7 @@ class SmtpSession:
     def _offer_auth(self) -> None:
         """Keep the machine in step with what EHLO says."""
         self.machine.offers_auth = self._login.refusal(self._tls) is None
+        self.machine.offers_requiretls = self._tls is not None
         self.machine.repairs_bare_newlines = False
 
     def _forget_transaction(self) -> None:

@@ -60,7 +60,7 @@ def login_responses(login: Login) -> tuple[bytes, bytes]:
 
 
 def mail(envelope: Envelope, extensions: Extensions, *, length: int, smtputf8: bool) -> bytes:
-    """MAIL with SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531) and RET, ENVID (RFC 3461 4.3, 4.4)."""
+    """MAIL with SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), REQUIRETLS (RFC 8689), RET, ENVID (RFC 3461)."""
     words = [f"MAIL FROM:{path_text(envelope.reverse_path)}"]
     if extensions.size_offered:
         words.append(f"SIZE={length}")
@@ -69,6 +69,8 @@ def mail(envelope: Envelope, extensions: Extensions, *, length: int, smtputf8: b
         words.append("BODY=8BITMIME")
     if smtputf8:
         words.append("SMTPUTF8")
+    if extensions.requiretls and envelope.require_tls:
+        words.append("REQUIRETLS")
     if extensions.dsn and envelope.ret is not None:
         words.append(f"RET={envelope.ret.value}")
     if extensions.dsn and envelope.envid:

@@ -19,6 +19,7 @@ class Extensions:
     smtputf8: bool = False
     dsn: bool = False
     starttls: bool = False
+    requiretls: bool = False
     size_offered: bool = False
     size_limit: int | None = None
     mechanisms: frozenset[str] = frozenset()
@@ -44,6 +45,7 @@ def parse_extensions(reply: Reply) -> Extensions:
         smtputf8="SMTPUTF8" in table,
         dsn="DSN" in table,
         starttls="STARTTLS" in table,
+        requiretls="REQUIRETLS" in table,
         size_offered="SIZE" in table,
         # RFC 1870 4: zero, or no number, means that no fixed limit is in force.
         size_limit=_number(next(iter(table.get("SIZE", ())), "")),

@@ -163,7 +163,7 @@ def parse_notify(text: str) -> frozenset[Notify] | SyntaxFault:
 
 # --- whole commands ---------------------------------------------------------------------------------------------------
 
-_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH"})
+_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH", "REQUIRETLS"})
 _RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 
 
@@ -176,11 +176,11 @@ def parse_hello(argument: str) -> str | Reply:
     return argument
 
 
-def parse_mail(argument: str, *, offers_auth: bool) -> Envelope | Reply:
+def parse_mail(argument: str, *, offers_auth: bool, offers_requiretls: bool = False) -> Envelope | Reply:
     """The argument of MAIL (RFC 5321 4.1.1.2) as an envelope without recipients.
 
     `offers_auth` lets the AUTH parameter in. It is checked and then ignored, as RFC 4954 5 lets a server do that
-    trusts no client to speak for another.
+    trusts no client to speak for another. `offers_requiretls` lets REQUIRETLS in (RFC 8689 2).
     """
     halves = split_path(argument, "FROM:")
     if isinstance(halves, SyntaxFault):
@@ -191,6 +191,10 @@ def parse_mail(argument: str, *, offers_auth: bool) -> Envelope | Reply:
         return parameters
     if not parameters.keys() <= _MAIL_PARAMETERS or ("AUTH" in parameters and not offers_auth):
         return replies.PARAMETER_UNKNOWN
+    if "REQUIRETLS" in parameters and not offers_requiretls:
+        return replies.PARAMETER_UNKNOWN
+    if parameters.get("REQUIRETLS") is not None:
+        return replies.argument_wrong("REQUIRETLS takes no value")
     smtputf8 = "SMTPUTF8" in parameters
     if smtputf8 and parameters["SMTPUTF8"] is not None:
         return replies.argument_wrong("SMTPUTF8 takes no value")
@@ -220,7 +224,15 @@ def _envelope(reverse_path: Mailbox | None, parameters: Parameters, *, smtputf8:
         return replies.argument_wrong(envid.reason)
     if isinstance(auth, SyntaxFault):
         return replies.argument_wrong(auth.reason)
-    return Envelope(reverse_path, ret=ret, envid=envid, body=body or Body.SEVENBIT, smtputf8=smtputf8, size_octets=size)
+    return Envelope(
+        reverse_path,
+        ret=ret,
+        envid=envid,
+        body=body or Body.SEVENBIT,
+        smtputf8=smtputf8,
+        size_octets=size,
+        require_tls="REQUIRETLS" in parameters,
+    )
 
 
 def parse_rcpt(argument: str, *, smtputf8: bool) -> Recipient | Reply:

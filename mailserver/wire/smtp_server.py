@@ -94,6 +94,7 @@ class SmtpServer:
         "_state_before_chunk",
         "_tls",
         "offers_auth",
+        "offers_requiretls",
         "repairs_bare_newlines",
     )
 
@@ -109,6 +110,8 @@ class SmtpServer:
         self._state_before_chunk = State.READY
         # Whether MAIL may carry the AUTH parameter; the session keeps it in step with what EHLO says.
         self.offers_auth = False
+        # Likewise the REQUIRETLS parameter (RFC 8689).
+        self.offers_requiretls = False
         # Whether a bare CR or LF in content becomes a CRLF; the session sets it for clients that may.
         self.repairs_bare_newlines = False
         self._forget_transaction()
@@ -293,7 +296,7 @@ class SmtpServer:
         return Faulted("HELO", name) if isinstance(name, Reply) else Hello(name, is_extended=False)
 
     def _read_mail(self, argument: str) -> SmtpEvent:
-        envelope = parse_mail(argument, offers_auth=self.offers_auth)
+        envelope = parse_mail(argument, offers_auth=self.offers_auth, offers_requiretls=self.offers_requiretls)
         return Faulted("MAIL", envelope) if isinstance(envelope, Reply) else Mail(envelope)
 
     def _read_rcpt(self, argument: str) -> SmtpEvent:

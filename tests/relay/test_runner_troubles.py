@@ -169,7 +169,7 @@ def test_a_message_that_cannot_be_read_while_loading_is_read_later(office, monke
 def test_a_message_of_a_newer_release_is_left_alone_and_told_once(office):
     queue_id = office.put("a@example.net", tell=False)
     path = office.spool.paths.message(queue_id)
-    path.write_bytes(path.read_bytes().replace(b"mailserver-queue 1", b"mailserver-queue 3"))
+    path.write_bytes(path.read_bytes().replace(b"mailserver-queue 1", b"mailserver-queue 4"))
     start(office.runner.load())
     office.advance(DAY)
     assert office.words() == ["trouble"]

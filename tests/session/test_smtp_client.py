@@ -493,6 +493,17 @@ def test_smtputf8_and_8bitmime_are_said_where_offered():
     assert isinstance(outcomes[UTF8], Delivered)
 
 
+def test_requiretls_is_said_where_offered_and_nothing_is_sent_elsewhere():
+    """RFC 8689 4.2.1."""
+    envelope = Envelope(Mailbox("s", "example.org"), (A,), require_tls=True)
+    script = (*HELLO, b"250-mx\r\n250-PIPELINING\r\n250 REQUIRETLS\r\n")
+    mail = b"MAIL FROM:<s@example.org> REQUIRETLS\r\nRCPT TO:<a@example.net>\r\nDATA\r\n"
+    _, outcomes = converse(*script, C(mail), b"250\r\n250\r\n354\r\n", C(WIRE), b"250\r\n", envelope=envelope)
+    assert isinstance(outcomes[A], Delivered)
+    _, outcomes = converse(*PIPED, envelope=envelope)
+    assert isinstance(outcomes[A], Bounced) and outcomes[A].enhanced == "5.7.30"
+
+
 # --- time -------------------------------------------------------------------------------------------------------------
 
 LIMITS = Timeouts()

@@ -29,13 +29,13 @@ BASIC = [
     ("profile", "tls", "expected"),
     [
         (SMTP, None, [*BASIC, "STARTTLS", "HELP"]),
-        (SMTP, TLS, [*BASIC, "HELP"]),
+        (SMTP, TLS, [*BASIC, "REQUIRETLS", "HELP"]),
         (dataclasses.replace(SMTP, offers_auth=True), None, [*BASIC, "STARTTLS", "HELP"]),
-        (dataclasses.replace(SMTP, offers_auth=True), TLS, [*BASIC, "AUTH PLAIN LOGIN", "HELP"]),
+        (dataclasses.replace(SMTP, offers_auth=True), TLS, [*BASIC, "REQUIRETLS", "AUTH PLAIN LOGIN", "HELP"]),
         (dataclasses.replace(SMTP, offers_starttls=False), None, [*BASIC, "HELP"]),
         (SUBMISSION, None, [*BASIC, "STARTTLS", "HELP"]),
-        (SUBMISSION, TLS, [*BASIC, "AUTH PLAIN LOGIN", "HELP"]),
-        (SUBMISSIONS, TLS, [*BASIC, "AUTH PLAIN LOGIN", "HELP"]),
+        (SUBMISSION, TLS, [*BASIC, "REQUIRETLS", "AUTH PLAIN LOGIN", "HELP"]),
+        (SUBMISSIONS, TLS, [*BASIC, "REQUIRETLS", "AUTH PLAIN LOGIN", "HELP"]),
     ],
 )
 def test_ehlo_lists_what_is_true_now(profile, tls, expected):

@@ -30,6 +30,7 @@ ENVELOPES = st.builds(
     smtputf8=st.booleans(),
     size_octets=st.none() | st.integers(0, 10**12),
     is_disowned=st.booleans(),
+    require_tls=st.booleans(),
 )
 TIMES = st.floats(0, 1e11)
 
@@ -94,13 +95,25 @@ def test_the_table_above_begins_with_a_right_one():
 
 
 def test_a_newer_format_is_refused_with_a_text_that_says_what_to_do():
-    with pytest.raises(NewerFormat, match=r"format 3.*up to format 2.*start the release that wrote it"):
-        decode_head(b"mailserver-queue 3\nwhatever comes then")
+    with pytest.raises(NewerFormat, match=r"format 4.*up to format 3.*start the release that wrote it"):
+        decode_head(b"mailserver-queue 4\nwhatever comes then")
 
 
 def test_a_message_of_version_1_is_written_as_long_as_it_can_say_it():
     octets = encode_head(ID, 1.0, Envelope(None, (Recipient(Mailbox("a", "b.example")),)))
     assert octets.startswith(b"mailserver-queue 1\n") and b"disowned" not in octets
+
+
+def test_requiretls_is_known_since_version_3():
+    recipients = (Recipient(Mailbox("a", "b.example")),)
+    octets = encode_head(ID, 1.0, Envelope(None, recipients, require_tls=True))
+    assert octets.startswith(b"mailserver-queue 3\n")
+    assert decode_head(octets).envelope.require_tls
+    for older in (b"1", b"2"):
+        with pytest.raises(Damaged):
+            decode_head(octets.replace(b"mailserver-queue 3", b"mailserver-queue " + older))
+    both = encode_head(ID, 1.0, Envelope(None, recipients, is_disowned=True, require_tls=True))
+    assert decode_head(both).envelope.is_disowned and decode_head(both).envelope.require_tls
 
 
 def test_a_disowned_sender_is_known_since_version_2():

@@ -329,3 +329,12 @@ def test_what_is_accepted_has_no_controls_and_reads_back(text):
     if isinstance(parsed, Recipient):
         again = parse_rcpt(f"TO:<{parsed.mailbox}>", smtputf8=True)
         assert again == Recipient(parsed.mailbox)
+
+
+def test_requiretls_is_taken_where_it_is_offered():
+    """RFC 8689 2."""
+    assert parse_mail("FROM:<a@b.example> REQUIRETLS", offers_auth=False, offers_requiretls=True).require_tls
+    assert not parse_mail("FROM:<a@b.example>", offers_auth=False, offers_requiretls=True).require_tls
+    assert parse_mail("FROM:<a@b.example> REQUIRETLS", offers_auth=False).code == 555
+    refused = parse_mail("FROM:<a@b.example> REQUIRETLS=1", offers_auth=False, offers_requiretls=True)
+    assert refused.code == 501
