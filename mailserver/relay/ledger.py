@@ -129,7 +129,12 @@ class Ledger:
         """Write groups until nothing waits."""
         while self._waiting:
             group = {queue_id: self._waiting[queue_id].pop(0) for queue_id in list(self._waiting)[:_GROUP]}
-            answers = await self._apply([change for change, _ in group.values()])
+            try:
+                answers = await self._apply([change for change, _ in group.values()])
+            except BaseException:
+                for queue_id, item in group.items():
+                    self._take_back(queue_id, item)
+                raise
             trouble = None
             done: list[Deferred[None]] = []
             for (queue_id, item), answer in zip(group.items(), answers, strict=True):

@@ -126,6 +126,19 @@ def test_a_later_change_while_a_group_is_being_written_is_not_lost(desk):
     assert all(one.called for one in (first, second, third))
 
 
+def test_what_a_broken_group_held_is_written_with_the_next_change(desk):
+    """An error that nobody catches, such as a thread that is told to exit, loses no change."""
+    real, desk.disk.apply = desk.disk.apply, lambda changes: (_ for _ in ()).throw(SystemExit)
+    first = desk.ledger.write_state(A, WAITS)
+    assert len(desk.failures) == 1
+    desk.disk.apply = real
+    second = desk.ledger.write_state(B, WAITS)
+    desk.advance()
+    assert first.called
+    assert second.called
+    assert desk.disk.groups == [[WriteState(A, WAITS), WriteState(B, WAITS)]]
+
+
 # --- removals that are synced together later --------------------------------------------------------------------------
 
 LATER_A, LATER_B = Remove(A, may_sync_later=True), Remove(B, may_sync_later=True)
