@@ -92,6 +92,8 @@ def _authenticated(entry: Entry, queue_id: str) -> str:
     parts.append(f"signatures (DKIM): {_list(signatures, 20)}" if signatures else "no signature (DKIM)")
     if entry.text("arc"):
         parts.append(f"checks on the way (ARC): {entry.text('arc')}")
+    if entry.text("dmarc"):
+        parts.append(f"what the domain in From asks for (DMARC): {entry.text('dmarc')}")
     return f"who sent it: {'; '.join(parts)}"
 
 

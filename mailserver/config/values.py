@@ -330,22 +330,27 @@ def list_of(item: Rule, what: str, example: str, *, minimum: int = 0, is_set: bo
     return Rule(read)
 
 
-def _routes(value: object, base: Path) -> Mapping[str, HostPort]:
-    if not isinstance(value, dict):
-        raise Wrong('must be a table such as { "example.net" = "192.0.2.7:25" }')
-    found: dict[str, HostPort] = {}
-    wrongs: list[tuple[str, object, Wrong]] = []
-    for key, target in value.items():
-        try:
-            domain = _domain(key, base)
-            if domain in found:
-                raise Wrong("this domain stands here twice")
-            found[domain] = _host_port(target, base)
-        except Wrong as wrong:
-            wrongs.append((f'."{printable(key)}"', target, _unquoted(key, target) or wrong))
-    if wrongs:
-        raise Wrongs(wrongs)
-    return MappingProxyType(found)
+def by_domain(read: Read, example: str) -> Rule:
+    """A table whose keys are domains; `read` reads each value, `example` is such a value as it is written."""
+
+    def read_table(value: object, base: Path) -> Mapping[str, object]:
+        if not isinstance(value, dict):
+            raise Wrong(f'must be a table such as {{ "example.net" = {example} }}')
+        found: dict[str, object] = {}
+        wrongs: list[tuple[str, object, Wrong]] = []
+        for key, target in value.items():
+            try:
+                domain = _domain(key, base)
+                if domain in found:
+                    raise Wrong("this domain stands here twice")
+                found[domain] = read(target, base)
+            except Wrong as wrong:
+                wrongs.append((f'."{printable(key)}"', target, _unquoted(key, target) or wrong))
+        if wrongs:
+            raise Wrongs(wrongs)
+        return MappingProxyType(found)
+
+    return Rule(read_table)
 
 
 def _unquoted(key: str, inner: object) -> Wrong | None:
@@ -382,4 +387,4 @@ network = Rule(_network)
 name_server = Rule(_name_server)
 optional_ipv4 = Rule(_optional_ipv4)
 optional_ipv6 = Rule(_optional_ipv6)
-routes = Rule(_routes)
+routes = by_domain(_host_port, '"192.0.2.7:25"')

@@ -170,6 +170,8 @@ DELIVERED_HERE_BEFORE = reply(554, "5.4.6", "This message was delivered to this 
 HEADER_TOO_BIG = reply(552, "5.3.4", "The header of the message is too big")
 FROM_TWICE = reply(550, "5.6.0", "The message has more than one From field")
 FROM_UNREADABLE = reply(550, "5.6.0", "From must hold whole addresses, such as name@example.org")
+# What some reader would take for an address, and nobody can ask about (DMARC).
+FROM_WITHOUT_AUTHOR = reply(550, "5.7.1", "From must hold one whole address, such as name@example.org (DMARC)")
 
 
 @lru_cache(maxsize=16)
@@ -216,6 +218,17 @@ def spf_refused(domain: str, client: str, explanation: str) -> Reply:
     if explanation:
         lines.append(f"{domain} explains: {explanation}")
     return reply(550, "5.7.23", *lines)
+
+
+def dmarc_refused(domain: str) -> Reply:
+    """RFC 9989 5.3: the domain in From asks for it, and nothing shows that the message comes from there."""
+    return reply(
+        550,
+        "5.7.1",
+        f"This message fails DMARC, and the policy of {domain} (its From) is to refuse it",
+        "Send it through a server of that domain, or ask its administrator to sign with DKIM or to add you to SPF",
+        "Forwarders and mailing lists: keep the signature whole, or put your own address into From",
+    )
 
 
 def from_not_yours(addresses: str) -> Reply:

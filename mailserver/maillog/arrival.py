@@ -32,7 +32,8 @@ class Authenticated(MailEvent):
     """What was found out about who sent a stranger's message. Only what there was to check is told.
 
     `dkim`: each signature as `pass example.org s1 rsa-sha256`, with the reason when it did not pass. `arc` likewise.
-    `spf`: the reverse-path as `fail example.org -all`, and HELO when its domain says anything.
+    `spf`: the reverse-path as `fail example.org -all`, and HELO when its domain says anything. `dmarc`: the domain in
+    From as `fail example.org reject`, with what was done because of it.
     """
 
     word: ClassVar[str] = "authenticated"
@@ -41,6 +42,7 @@ class Authenticated(MailEvent):
     dkim: tuple[str, ...] = ()
     arc: str = ""
     spf: tuple[str, ...] = ()
+    dmarc: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from mailserver.policy.dkim.result import NOTHING_SIGNED, SignatureResults
 from mailserver.policy.spf.evaluation import LIMIT_S
 from mailserver.policy.spf.fields import method_result, received_spf
 from mailserver.ports import Blocking, Clock, Lane, Resolver
+from mailserver.session.dmarc_check import DmarcCheck, DmarcFinding, DmarcSettings
 from mailserver.session.sender_check import NOT_ASKED, SenderCheck, SpfFindings, spf_questions
 
 # For all keys of one message together. A resolver gives up on one name within some 20 seconds.
@@ -37,6 +38,13 @@ class Findings:
 
     signatures: SignatureResults = NOTHING_SIGNED
     spf: SpfFindings = NOT_ASKED
+    # None: nothing was asked.
+    dmarc: DmarcFinding | None = None
+
+    @property
+    def refusal(self) -> Reply | None:
+        """Why the message is refused, now that all of it is there; None when it is not."""
+        return None if self.dmarc is None else self.dmarc.refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +68,13 @@ class Authentication:
         *,
         checks_dkim: bool = True,
         spf: SpfSettings | None = None,
+        dmarc: DmarcSettings | None = None,
         checks_loopback: bool = False,
     ) -> None:
         """`hostname` is the name under which verdicts are written (the authserv-id of RFC 8601 2.5).
 
-        `spf` None: SPF is not asked. `checks_loopback`: clients on this machine are strangers as well.
+        `spf` None: SPF is not asked; `dmarc` likewise, and it needs both others. `checks_loopback`: clients on this
+        machine are strangers as well.
         """
         self._hostname = hostname
         self._resolver = resolver
@@ -72,6 +82,7 @@ class Authentication:
         self._clock = clock
         self._checks_dkim = checks_dkim
         self._spf = spf
+        self._dmarc = dmarc if checks_dkim and spf is not None and dmarc is not None and dmarc.is_needed else None
         self._checks_loopback = checks_loopback
 
     def concerns(self, peer: Peer) -> bool:
@@ -103,8 +114,9 @@ class Authentication:
         check = None
         if self._checks_dkim and is_signed(section):
             check = SignatureCheck(section, self._clock.now(), is_whole_header=is_whole_header)
+        dmarc = None if self._dmarc is None else DmarcCheck(section, self._dmarc, self._resolver, self._clock)
         return MessageAuthentication(
-            self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim, spf
+            self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim, spf, dmarc
         )
 
     def without_forged(self, content: bytes) -> bytes:
@@ -128,6 +140,7 @@ class MessageAuthentication:
         clock: Clock,
         checks_dkim: bool,
         spf: SpfFindings = NOT_ASKED,
+        dmarc: DmarcCheck | None = None,
     ) -> None:
         self._hostname = hostname
         self._check = check
@@ -136,6 +149,7 @@ class MessageAuthentication:
         self._clock = clock
         self._checks_dkim = checks_dkim
         self._spf = spf
+        self._dmarc = dmarc
 
     def body(self, piece: bytes) -> None:
         """The next octets of the body, CRLF line ends, cut anywhere."""
@@ -144,7 +158,9 @@ class MessageAuthentication:
 
     async def finish(self) -> Findings:
         """The verdicts, when the content is at its end. Raises `Overloaded`."""
-        return Findings(await self._signatures(), self._spf)
+        signatures = await self._signatures()
+        dmarc = None if self._dmarc is None else await self._dmarc.finding(signatures, self._spf)
+        return Findings(signatures, self._spf, dmarc)
 
     def field(self, findings: Findings, most_octets: int | None = None) -> bytes:
         """The Authentication-Results field (RFC 8601) with its CRLF.
@@ -152,6 +168,8 @@ class MessageAuthentication:
         It is within `most_octets`: comments and reasons that do not fit are left out, then the last signatures.
         """
         results = [method_result(one.result, one.question) for one in findings.spf.told]
+        if findings.dmarc is not None:
+            results.append(findings.dmarc.field_part)  # before the signatures: the last ones are what may be left out
         if self._checks_dkim:
             results += method_results(findings.signatures)
         return authentication_results(self._hostname, results, most_octets=most_octets)

@@ -5,6 +5,7 @@ behind a place kept free for them: `room` says what stands there until then, and
 nothing is written twice and nothing large is held, whatever is signed or checked.
 """
 
+from mailserver.mail.reply import Reply
 from mailserver.policy.dkim.sign import Signing
 from mailserver.session.authentication import Findings, MessageAuthentication
 from mailserver.session.signing import Signer
@@ -34,6 +35,11 @@ class Seal:
         self._room = 0
         # After `finish`, of a stranger's message.
         self.findings: Findings | None = None
+
+    @property
+    def refusal(self) -> Reply | None:
+        """After `finish`: why the message is refused; None when it is not."""
+        return None if self.findings is None else self.findings.refusal
 
     def body(self, piece: bytes) -> None:
         """The next octets of the body, CRLF line ends, cut anywhere."""

@@ -135,6 +135,8 @@ class MessageIntake:
         acceptance = prepared.acceptance
         try:
             committed = await self._commit(prepared, writer)
+            if isinstance(committed, Reply):
+                return committed
         except (StorageFull, StorageTrouble, Overloaded) as trouble:
             return self._told_trouble(acceptance, trouble)
         except Exception as trouble:  # noqa: BLE001 - unknown trouble is temporary (promise 3), and is told with its traceback
@@ -143,7 +145,8 @@ class MessageIntake:
         self._tell(prepared, committed, transaction.arrival, size_octets)
         return replies.message_accepted(acceptance.queue_id)
 
-    async def _commit(self, prepared: Prepared, writer: ContentWriter | None) -> Committed:
+    async def _commit(self, prepared: Prepared, writer: ContentWriter | None) -> Committed | Reply:
+        """Make it durable; a reply is why not, for what only the whole content tells. Nothing is left behind then."""
         seal, acceptance = prepared.seal, prepared.acceptance
         if seal is None:
             return await (
@@ -152,12 +155,15 @@ class MessageIntake:
         if writer is None:
             seal.body(prepared.content[prepared.body_start :])
             acceptance = replace(acceptance, received=await seal.finish())
-            return await self._doors.committer.commit(acceptance, prepared.content)
+            return seal.refusal or await self._doors.committer.commit(acceptance, prepared.content)
         try:
             received = await seal.finish()
         except BaseException:  # nobody else knows of the file any more
             writer.discard()
             raise
+        if seal.refusal is not None:
+            writer.discard()
+            return seal.refusal
         return await writer.commit(received)
 
     def _told_trouble(self, acceptance: Acceptance, trouble: Exception) -> Reply:
@@ -204,8 +210,9 @@ class MessageIntake:
         dkim = tuple(str(one) for one in findings.signatures.dkim)
         arc = "" if findings.signatures.arc.verdict is ArcVerdict.NONE else str(findings.signatures.arc)
         spf = tuple(str(one.result) for one in findings.spf.told)
-        if dkim or arc or spf:
-            self._doors.log(Authenticated(queue_id, peer, dkim, arc, spf))
+        dmarc = "" if findings.dmarc is None else str(findings.dmarc)
+        if dkim or arc or spf or dmarc:
+            self._doors.log(Authenticated(queue_id, peer, dkim, arc, spf, dmarc))
 
 
 def _addresses(recipients: Iterable[Recipient]) -> tuple[str, ...]:

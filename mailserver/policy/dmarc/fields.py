@@ -5,7 +5,7 @@ from mailserver.policy.dmarc.result import Disposition, DmarcResult, DmarcVerdic
 
 
 def method_result(result: DmarcResult, done: Disposition) -> MethodResult:
-    """`dmarc=fail (example.org asks for reject; dis=none) header.from=example.org policy.dmarc=reject`."""
+    """`dmarc=fail (example.org asks for reject, done: none) header.from=example.org policy.dmarc=reject`."""
     properties = [("header.from", result.domain)]
     if result.verdict in (DmarcVerdict.PASS, DmarcVerdict.FAIL):
         properties.append(("policy.dmarc", result.policy.value))
@@ -21,6 +21,6 @@ def said(result: DmarcResult, done: Disposition) -> str:
             return f"{result.identifier} answers for it"
         case DmarcVerdict.FAIL:
             tries = ", and only tries DMARC out" if result.is_testing else ""
-            return f"{result.record_at} asks for {result.policy.value}{tries}; done: {done.value}"
+            return f"{result.record_at} asks for {result.policy.value}{tries}, done: {done.value}"
         case DmarcVerdict.TEMPERROR | DmarcVerdict.PERMERROR:
             return result.problem

@@ -243,7 +243,7 @@ def test_what_is_done(found, is_enforced):
             (
                 "fail",
                 (("header.from", "a.b.example"), ("policy.dmarc", "reject")),
-                "b.example asks for reject; done: none",
+                "b.example asks for reject, done: none",
             ),
         ),
         (
@@ -251,7 +251,7 @@ def test_what_is_done(found, is_enforced):
             (
                 "fail",
                 (("header.from", "b.example"), ("policy.dmarc", "quarantine")),
-                "b.example asks for quarantine, and only tries DMARC out; done: none",
+                "b.example asks for quarantine, and only tries DMARC out, done: none",
             ),
         ),
         (
