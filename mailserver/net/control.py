@@ -5,6 +5,7 @@ connection a bounded time; more than a few connections at once are closed.
 """
 
 import contextlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,16 @@ def relay_commands(transmitter: MxTransmitter) -> dict[str, Command]:
         first = transmitter.ipv4_first()
         return Response(about={} if first is None else {"reason": first[0], "ipv4_first_for_s": first[1]})
 
-    return {"relay-families": families}
+    async def protection(request: Request) -> Response:
+        """JSON in a text, because answers are flat: host, protection, reasons, trouble of each host."""
+        found = await transmitter.requirements(request.domain)
+        hosts = [
+            {"host": host, "protection": one.protection.value, "reasons": one.reasons, "trouble": one.trouble}
+            for host, one in found
+        ]
+        return Response(about={"hosts": json.dumps(hosts)})
+
+    return {"relay-families": families, "relay-protection": protection}
 
 
 class ControlProtocol(Protocol):

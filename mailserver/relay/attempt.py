@@ -49,9 +49,17 @@ from mailserver.relay.access import Access, not_final_elsewhere, not_final_witho
 from mailserver.relay.connections import IdleConversations
 from mailserver.relay.content import FileContent
 from mailserver.relay.families import Families, Sight, after, is_about_our_name
-from mailserver.relay.mx import MxPlan, MxRules, Target, parse_address
+from mailserver.relay.mx import MxPlan, MxRules, Target
 from mailserver.relay.planning import find_plan
-from mailserver.relay.protection import Protection, ProtectionDoors, because, says_tls_is_optional, wish_of
+from mailserver.relay.protection import (
+    Protection,
+    ProtectionDoors,
+    because,
+    host_name,
+    requirements,
+    says_tls_is_optional,
+    wish_of,
+)
 from mailserver.store.spool_state import bounded_reply
 
 # Of the addresses that were found so many are told; honest domains have fewer.
@@ -137,6 +145,11 @@ class MxTransmitter:
         """Whom to dial, in order; asks DNS. Also for `mailserver route`."""
         rules = replace(self.outward.rules, is_ipv4_first=self._families.prefers_ipv4(self.clock.monotonic()))
         return await find_plan(route, rules, self._resolver, self.protection.signed, self._rng)
+
+    async def requirements(self, domain: str) -> tuple[tuple[str, Requirement], ...]:
+        """Each host of a domain with what it is held to now; asks DNS and policy hosts. For `mailserver route`."""
+        route = MxRoute(domain)
+        return await requirements(self.protection, route, await self.plan(route))
 
     def saw(self, sight: Sight, target: Target) -> None:
         """What an attempt showed of an address family; a new belief is told once."""
@@ -252,11 +265,11 @@ class _Attempt:
 
     async def _required(self, protection: Protection, target: Target) -> Requirement:
         """How this host must be protected, for a message that says what it says."""
-        required = await protection.of(target.host, _name(target), self._wish)
+        required = await protection.of(target.host, host_name(target.host), self._wish)
         is_asked = required.is_more_than_usual and self._wish is Wish.USUAL and isinstance(self._route, MxRoute)
         if is_asked and await says_tls_is_optional(self._content):
             self._wish = Wish.TLS_IS_OPTIONAL
-            return await protection.of(target.host, _name(target), self._wish)
+            return await protection.of(target.host, host_name(target.host), self._wish)
         return required
 
     def _refuse(self, target: Target, required: Requirement) -> None:
@@ -385,11 +398,6 @@ class _Attempt:
             is_here = target.address.is_loopback if target.address else target.host == "localhost"
             return NextHop(str(target), helo, required.use, required.handshake, route.login, is_here)
         return NextHop(str(target), helo, required.use, required.handshake)
-
-
-def _name(target: Target) -> str:
-    """The host's name; empty for an address without one."""
-    return "" if parse_address(target.host) or target.host.startswith("[") else target.host
 
 
 def _version(target: Target) -> int:

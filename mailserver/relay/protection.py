@@ -23,7 +23,7 @@ from mailserver.policy.transport import (
     requirement_for,
 )
 from mailserver.ports import ContentSource, HistoryStore, SignedResolver, StsPolicySource
-from mailserver.relay.mx import MxPlan
+from mailserver.relay.mx import MxPlan, parse_address
 
 _OFF = NoDane('off (relay.dane = "off")')
 _NO_POLICY = NoStsPolicy('off (relay.mta_sts = "off")')
@@ -114,3 +114,15 @@ def because(required: Requirement, reason: str) -> str:
     if not required.is_more_than_usual or not required.reasons:
         return reason
     return f"{reason} (TLS is required, {required.reasons[-1]})"
+
+
+async def requirements(doors: ProtectionDoors, route: Route, plan: MxPlan) -> tuple[tuple[str, Requirement], ...]:
+    """For each host of a plan, in order, what a usual message would be held to. For people; dials nobody."""
+    protection = Protection(doors, route, plan)
+    hosts = dict.fromkeys(target.host for target in plan.targets)
+    return tuple([(host, await protection.of(host, host_name(host), Wish.USUAL)) for host in hosts])
+
+
+def host_name(host: str) -> str:
+    """The name of a plan's host; empty for an address without one."""
+    return "" if parse_address(host) or host.startswith("[") else host
