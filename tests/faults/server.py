@@ -35,7 +35,10 @@ from tests.faults.disk import NoSync
 
 HOST = "mail.example.org"
 RECEIVED = b"Received: from here\r\n\tby there\r\n"
-SENDER = "alice@example.org"
+ALICE, BOB, FAR = "alice@example.org", "bob@example.org", "a@far.example"
+# An alias with two mailboxes and an address elsewhere; only the queue ever meets it.
+TEAM = "team@example.org"
+SENDER = ALICE
 # A body that a cut or a block of zeros cannot leave whole.
 BODY = b"".join(b"line %d of this letter\r\n" % number for number in range(12))
 
@@ -128,6 +131,7 @@ class Server(Office):
         # Another process gives other names.
         self._numbers = count(ids_from)
         super().__init__(root / "var", files=files, **about)
+        self.local[TEAM] = LocalMailboxes((box(ALICE), box(BOB)), (box(FAR),))
         self.writer = CommitWriter(files, self.maildirs, self.spool.paths)
         start(self.runner.load())
         self.settle()
@@ -315,7 +319,11 @@ def _count(copies, sent, told, letters, refused, most):
         for name in letter.local:
             _within(copies[letter.number, name], least, most[0], f"letter {letter.number} in the mailbox of {name}")
         for name in letter.remote:
-            if name in refused:
+            if name == TEAM:
+                for member in (ALICE, BOB):
+                    _within(copies[letter.number, member], least, most[0], f"letter {letter.number} for {member}")
+                _within(sent[letter.number, FAR], least, most[1], f"letter {letter.number} sent to {FAR}")
+            elif name in refused:
                 reports = copies["report", letter.number, letter.sender] + sent["report", letter.number, letter.sender]
                 # An order to bounce that was not answered: it may have gone before.
                 reports += sent[letter.number, name]

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mailserver.ports import LocalMailboxes
 from mailserver.store.queue_orders import Choice
-from tests.fakes.directory import box
+from mailserver.store.spool_changes import WriteState
+from mailserver.store.spool_state import RecipientProgress, RecipientState
 from tests.fakes.relay import DOWN, LATER, NO, OK
-from tests.faults.server import Letter
+from tests.faults.server import ALICE, BOB, FAR, HOST, TEAM, Letter
 
-ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.org"
-FAR, FARTHER, NOBODY = "a@far.example", "b@farther.example", "nobody@far.example"
+CAROL = "carol@example.org"
+FARTHER, NOBODY = "b@farther.example", "nobody@far.example"
 OLD = Letter(500, local=(ALICE,))
 
 
@@ -36,6 +36,8 @@ class Story:
     refused: tuple[str, ...] = ()
     most: int = 1
     most_sent: int = 2
+    # In the place of both where a kill and a power cut came one after the other.
+    most_after_two: int = 0
     about: dict = field(default_factory=dict)
 
 
@@ -56,7 +58,7 @@ DELIVERY = [
     Story("queued", (Letter(1, (), (FAR,)),)),
     Story("several queued", (Letter(1, (), (FAR, FARTHER)), Letter(2, (), (FAR,)))),
     Story("local and remote", (Letter(1, (ALICE, BOB), (FAR, FARTHER)),), old_mail),
-    Story("with a success report", (Letter(1, (ALICE, BOB), (FAR,), sender=CAROL, wants_success=True),), old_mail),
+    Story("with a success report", (Letter(1, (ALICE, BOB), sender=CAROL, wants_success=True),), old_mail),
     Story("large, one recipient", (Letter(1, (ALICE,), is_large=True),), old_mail),
     Story("large, several recipients", (Letter(1, (ALICE, BOB), is_large=True),), old_mail),
     Story("large, queued", (Letter(1, (), (FAR,), is_large=True),)),
@@ -173,9 +175,19 @@ def remove(server, letter):
         server.tell(("removed", letter))
 
 
-def alias(server):
-    """`team` has three members, one of them elsewhere."""
-    server.local["team@example.org"] = LocalMailboxes((box(ALICE), box(BOB)), (box(FAR),))
+def half_done(server):
+    """Letters that wait, one of them with a report that is owed, and files that were never acknowledged."""
+    old_mail(server)
+    waiting = [Letter(501, (), (FAR,)), Letter(502, (), (FAR, FARTHER)), Letter(503, (), (FAR,))]
+    server.transmitter.answer = lambda route, recipient: DOWN
+    server.accept(*waiting)
+    server.settle()
+    hold(server, waiting[2])
+    refused = RecipientProgress(RecipientState.BOUNCED, 1, reason="no", enhanced="5.1.1", report="0000000000700")
+    assert server.spool.apply([WriteState(waiting[1].queue_id, (RecipientProgress(), refused))]) == [None]
+    for path in (server.spool.paths.tmp / "0000000000600", server.spool.paths.states / "0000000000601"):
+        path.write_bytes(b"half a mess")
+    (server.root / f"mail/example.org/alice/tmp/1750000000.P1Q1.{HOST}").write_bytes(b"half a mess")
 
 
 QUEUE = [
@@ -191,5 +203,7 @@ QUEUE = [
     Story("held and released", (Letter(1, (), (FAR, FARTHER)),), act=_by_order(hold, release)),
     Story("removed by order", (Letter(1, (), (FAR,)),), act=_by_order(hold, remove)),
     Story("bounced by order", (Letter(1, (), (FAR,)),), act=_by_order(bounce), refused=(FAR,), most=2),
+    Story("an alias that is expanded", (Letter(1, (), (TEAM,)),), old_mail, most=2, most_after_two=8),
+    Story("a start with work to do", (Letter(1, (), (FAR,)),), half_done, refused=(FARTHER,), most=2),
     Story("with transcripts", (Letter(1, (), (FAR,)),), answer=later_then_ok, about={"transcripts": True}),
 ]
