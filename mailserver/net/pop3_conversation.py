@@ -1,11 +1,12 @@
 """One POP3 connection: the machine and the session of POP3 on the driver of `conversation`."""
 
-from mailserver.mail.pop3_reply import PieceSource
+from collections.abc import Awaitable
+
+from mailserver.mail.pop3_reply import PieceSource, Pop3Reply
 from mailserver.net.conversation import Conversation
 from mailserver.net.deadlines import TimedOut
 from mailserver.ports import Answer, Then
 from mailserver.session.pop3_server import Pop3Session
-from mailserver.wire.pop3_events import Pop3Event
 from mailserver.wire.pop3_server import Pop3Server
 
 
@@ -22,12 +23,18 @@ class Pop3Conversation(Conversation):
         event = self._machine.next_event()
         if event is None:
             return False
-        self._answer(self._answer_and_stream(event), bytes)
+        at_once = self._session.answer_at_once(event)
+        if at_once is None:
+            self._answer(self._answer_and_stream(self._session.answer(event)), bytes)
+        elif at_once.reply.pieces is None:
+            self._answer_at_once(at_once, self._machine.reply)
+        else:
+            self._answer(self._answer_and_stream(_ready(at_once)), bytes)
         return True
 
-    async def _answer_and_stream(self, event: Pop3Event) -> Answer[bytes]:
+    async def _answer_and_stream(self, waiting: Awaitable[Answer[Pop3Reply]]) -> Answer[bytes]:
         """The octets of the answer; a body in pieces has been written when this returns."""
-        answer = await self._session.answer(event)
+        answer = await waiting
         octets = self._machine.reply(answer.reply)
         if answer.reply.pieces is None:
             return Answer(octets, answer.then, answer.why)
@@ -59,3 +66,8 @@ class Pop3Conversation(Conversation):
 
     def _broken(self) -> bytes:
         return self._session.broken().encode()
+
+
+async def _ready(answer: Answer[Pop3Reply]) -> Answer[Pop3Reply]:
+    """An answer that is there already, for whoever awaits one."""
+    return answer

@@ -37,6 +37,9 @@ class Maildrop(Protocol):
     def unique_ids(self) -> Awaitable[Sequence[str]]:
         """The unique-id of each message, 1 to 70 printable octets, all different. Raises `Overloaded`."""
 
+    def at_hand(self, number: int) -> bytes | None:
+        """A message that was read along with those before it, given out once; None: `read` it. At once, from memory."""
+
     def read(self, number: int) -> Awaitable[bytes | LargeMessage]:
         """The stored octets whole up to 1 MiB, else in pieces. Raises `MessageGone`, `StorageTrouble`, `Overloaded`."""
 

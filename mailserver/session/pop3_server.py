@@ -141,6 +141,16 @@ class Pop3Session:
 
     # --- events -------------------------------------------------------------------------------------------------------
 
+    def answer_at_once(self, event: Pop3Event) -> Answer[Pop3Reply] | None:
+        """The answer where it needs nothing but memory; None: ask `answer`."""
+        match event:
+            case Retrieve() | Delete() | Stat() | List() | Reset() | Noop() if self._transaction is not None:
+                if not self._still_holds():
+                    return _ended()
+                reply = self._transaction.answer_at_once(event)
+                return None if reply is None else Answer(reply)
+        return None
+
     async def answer(self, event: Pop3Event) -> Answer[Pop3Reply]:
         """The answer to one event; may wait for a password check or the disk."""
         match event:

@@ -55,20 +55,34 @@ class Transaction:
                 return await self._send(event.number, None)
             case Top():
                 return await self._send(event.number, event.lines)
+            case UniqueIds():
+                return await self._unique_ids(event.number)
+            case Delete() | Stat() | List() | Reset() | Noop():
+                reply = self.answer_at_once(event)
+                assert reply is not None, "these need nothing but memory"
+                return reply
+            case _:
+                assert_never(event)
+
+    def answer_at_once(self, event: TransactionEvent) -> Pop3Reply | None:
+        """The same for what is in memory; None: ask `answer`. A client that fetches in order waits for no coroutine."""
+        match event:
+            case Retrieve():
+                return self._retrieve_at_once(event.number)
             case Delete():
                 return self._refusal(event.number) or self._delete(event.number)
             case Stat():
                 return replies.stat(self.messages, self.octets)
             case List():
                 return self._list(event.number)
-            case UniqueIds():
-                return await self._unique_ids(event.number)
             case Reset():
                 self._deleted.clear()
                 self._deleted_octets = 0
                 return replies.reset(self.messages, self.octets)
             case Noop():
                 return replies.NOOP_DONE
+            case Top() | UniqueIds():
+                return None
             case _:
                 assert_never(event)
 
@@ -163,6 +177,21 @@ class Transaction:
         self._seen.add(number)
         if octets != self.sizes[number - 1]:
             await self._tell_size(number, octets)
+        return replies.message(octets, body)
+
+    def _retrieve_at_once(self, number: int) -> Pop3Reply | None:
+        """RETR of a message that was read ahead."""
+        refusal = self._refusal(number)
+        if refusal is not None:
+            return refusal
+        content = self._maildrop.at_hand(number)
+        if content is None:
+            return None
+        body, octets = encode_whole(content)
+        if octets != self.sizes[number - 1]:
+            return None  # a wrong size has to be noted, and that may take a while
+        self._count(number, octets, True)
+        self._seen.add(number)
         return replies.message(octets, body)
 
     def _send_large(self, number: int, content: LargeMessage, body_lines: int | None) -> Pop3Reply:

@@ -4,18 +4,18 @@ The lock is a set in this process, so it is gone the moment its session is, and 
 own sessions apart; Dovecot and mutt may have the same Maildir open, the snapshot copes with them.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from mailserver.mail.address import Mailbox
 from mailserver.maillog import Sink, Trouble
-from mailserver.ports import Account, Blocking, Lane, MaildropInUse, StorageTrouble
+from mailserver.ports import Account, Blocking, Lane, MaildropInUse, Overloaded, StorageTrouble
 from mailserver.store.files import Files
 from mailserver.store.maildrop import LargeFile, Snapshot, open_snapshot
 
 # A client that fetches one message after the other gets the next ones read along, within these bounds: a hop to
-# another thread costs more than reading a small message.
+# another thread costs more than reading a small message. Half of them gone, as many more are read meanwhile.
 _AHEAD_MESSAGES = 32
-_AHEAD_OCTETS = 256 << 10
+_AHEAD_OCTETS = 128 << 10
 
 
 class MaildirMaildrops:
@@ -67,6 +67,8 @@ class OpenMaildrop:
         self._unlock = unlock
         self._unique_ids: list[str] | None = None
         self._ahead: dict[int, bytes] = {}
+        self._coming: Awaitable[dict[int, bytes]] | None = None
+        self._last_asked = 0  # number of the last message that was to be read ahead
         self._last_read = 0
         self._measured: dict[int, int] = {}
         self._next_save = 1
@@ -83,24 +85,53 @@ class OpenMaildrop:
     async def unique_ids(self) -> Sequence[str]:
         """Made once, when first asked for."""
         if self._unique_ids is None:
+            await self._settle()
             self._unique_ids = await self._blocking.run(Lane.MAILBOX, self._snapshot.unique_ids)
         return self._unique_ids
 
     async def read(self, number: int) -> "bytes | OpenLargeFile":
         """The message; the ones behind it too when the client goes through the maildrop in order."""
-        content = self._ahead.pop(number, None)
-        in_order, self._last_read = self._last_read > 0 and number == self._last_read + 1, number
+        await self._settle()
+        content = self.at_hand(number)
         if content is not None:
             return content
+        in_order, self._last_read = self._last_read > 0 and number == self._last_read + 1, number
         self._ahead.clear()
-        wanted = [number, *self._next_small(number)] if in_order else [number]
+        wanted = [number, *self._next_small(number, self.sizes[number - 1])] if in_order else [number]
+        self._last_asked = wanted[-1]
         found, ahead = await self._blocking.run(Lane.MAILBOX, _read_several, self._snapshot, wanted)
         self._ahead = ahead
         return OpenLargeFile(self._blocking, found) if isinstance(found, LargeFile) else found
 
-    def _next_small(self, number: int) -> list[int]:
-        """Numbers behind `number` that together, with it, stay within the bounds."""
-        octets = self.sizes[number - 1]
+    def at_hand(self, number: int) -> bytes | None:
+        """See the door. Reading goes on in a thread while the client takes what is here."""
+        content = self._ahead.pop(number, None)
+        if content is not None:
+            self._last_read = number
+            if len(self._ahead) == _AHEAD_MESSAGES // 2:
+                self._read_on()
+        return content
+
+    def _read_on(self) -> None:
+        wanted = self._next_small(self._last_asked, 0)
+        if wanted and self._coming is None:
+            try:
+                self._coming = self._blocking.run(Lane.MAILBOX, _read_ahead, self._snapshot, wanted)
+            except Overloaded:
+                return  # whoever asks for the message itself is told
+            self._last_asked = wanted[-1]
+
+    async def _settle(self) -> None:
+        """No thread works on the snapshot after this, and what was read is at hand."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            try:
+                self._ahead.update(await coming)
+            except Overloaded:
+                return  # whoever asks for a message itself is told
+
+    def _next_small(self, number: int, octets: int) -> list[int]:
+        """Numbers behind `number` that together, with `octets` more, stay within the bounds."""
         numbers = []
         for following in range(number + 1, min(number + _AHEAD_MESSAGES, len(self.sizes) + 1)):
             octets += self.sizes[following - 1]
@@ -122,6 +153,7 @@ class OpenMaildrop:
             await self._save_sizes()
 
     async def _save_sizes(self) -> None:
+        await self._settle()
         try:
             await self._blocking.run(Lane.MAILBOX, self._snapshot.remember_sizes, dict(self._measured))
         except (OSError, StorageTrouble) as error:
@@ -129,6 +161,7 @@ class OpenMaildrop:
 
     async def update(self, deleted: Collection[int], retrieved: Collection[int]) -> int:
         """Apply and close. The thread that removes frees the lock, so that a lost connection cannot free it earlier."""
+        await self._settle()
         self._ahead.clear()
         if not deleted and not retrieved and not self._measured:
             self._unlock()
@@ -176,15 +209,20 @@ class OpenLargeFile:
 def _read_several(snapshot: Snapshot, numbers: list[int]) -> tuple[bytes | LargeFile, dict[int, bytes]]:
     """The first of `numbers`, whose trouble is raised; and those of the others that are there and small."""
     first = snapshot.read(numbers[0])
+    return first, _read_ahead(snapshot, numbers[1:])
+
+
+def _read_ahead(snapshot: Snapshot, numbers: list[int]) -> dict[int, bytes]:
+    """As many of these as are there and small, up to the first that is not."""
     ahead: dict[int, bytes] = {}
     octets = 0
-    for number in numbers[1:]:
+    for number in numbers:
         content = snapshot.read_if_small(number, _AHEAD_OCTETS - octets)
         if content is None:
             break
         ahead[number] = content
         octets += len(content)
-    return first, ahead
+    return ahead
 
 
 def _update(

@@ -54,7 +54,7 @@ class Connection:
         self.machine.receive(octets)
         out = b""
         while not self.is_closed and (event := self.machine.next_event()) is not None:
-            answer = run(self.session.answer(event))
+            answer = self.session.answer_at_once(event) or run(self.session.answer(event))
             out += self.machine.reply(answer.reply)
             if answer.reply.pieces is not None:
                 while piece := run(answer.reply.pieces.next_piece()):

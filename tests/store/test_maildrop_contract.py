@@ -175,6 +175,60 @@ def test_reading_in_order_takes_few_hops(disk):
     assert disk.blocking.calls[Lane.MAILBOX] - before <= 6
 
 
+def test_what_was_read_ahead_is_given_out_once_and_right(place):
+    """RETR of a message that is at hand needs no coroutine; where it is not, `read` has it."""
+    contents = [b"%d\n" % number for number in range(100)]
+    place.add(*contents)
+    maildrop = opened(place)
+    found = []
+    for number in range(1, 101):
+        at_hand = maildrop.at_hand(number)
+        found.append(run(maildrop.read(number)) if at_hand is None else at_hand)
+    assert found == contents
+    assert run(maildrop.update({1, 50, 100}, ())) == 0
+    assert len(opened(place).sizes) == 97
+
+
+def test_most_of_a_maildrop_that_is_read_in_order_is_at_hand(disk):
+    disk.add(*[b"%d\n" % number for number in range(100)])
+    maildrop = opened(disk)
+    reads = 0
+    for number in range(1, 101):
+        if maildrop.at_hand(number) is None:
+            run(maildrop.read(number))
+            reads += 1
+        assert maildrop.at_hand(number) is None, "given out once"
+        assert sum(map(len, maildrop._ahead.values())) <= 256 << 10
+    assert reads <= 7
+    run(maildrop.update((), ()))
+
+
+def test_no_thread_reads_any_more_while_messages_are_removed(disk):
+    disk.add(*[b"%d\n" % number for number in range(100)])
+    maildrop = opened(disk)
+    for number in range(1, 20):
+        if maildrop.at_hand(number) is None:
+            run(maildrop.read(number))
+    assert maildrop._coming is not None
+    assert run(maildrop.update(set(range(1, 101)), ())) == 0
+    assert maildrop._coming is None and not opened(disk).sizes
+
+
+def test_a_full_lane_only_ends_the_reading_ahead(disk):
+    disk.add(*[b"%d\n" % number for number in range(100)])
+    maildrop = opened(disk)
+    for number in range(1, 20):
+        if maildrop.at_hand(number) is None:
+            run(maildrop.read(number))
+    disk.blocking.full.add(Lane.MAILBOX)
+    for number in range(20, 34):
+        assert run(maildrop.read(number)) == b"%d\n" % (number - 1)
+    with pytest.raises(Overloaded):
+        run(maildrop.read(34))
+    disk.blocking.full.clear()
+    assert run(maildrop.read(34)) == b"33\n"
+
+
 def test_reading_ahead_stays_within_its_memory(disk):
     disk.add(*[b"x" * 100_000 for _ in range(20)])
     maildrop = opened(disk)
