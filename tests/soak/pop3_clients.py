@@ -58,7 +58,7 @@ class Pop3Client:
         try:
             client.user(self._box)
             client.pass_(password)
-            listing = dict(line.decode().split(" ", 1) for line in client.uidl()[1])
+            listing = dict(line.decode().split() for line in _lines(client, b"UIDL"))
             self._compare(set(listing.values()))
             chosen = list(listing.items())[: chance.randint(1, _MOST_AT_ONCE)]
             doomed = []
@@ -83,7 +83,8 @@ class Pop3Client:
         self._known |= listed
 
     def _retrieve(self, client: poplib.POP3, number: int, unique_id: str) -> None:
-        octets = b"\n".join(client.retr(number)[1]) + b"\n"
+        lines = _lines(client, b"RETR %d" % number)
+        octets = b"".join(line.removeprefix(b".").replace(b"\r\n", b"\n") for line in lines)
         digest = hashlib.sha256(octets).hexdigest()
         if self._digests.setdefault(unique_id, digest) != digest:
             self._book.complain(f"{self._box}: {unique_id} has other octets than before")
@@ -111,3 +112,22 @@ class Pop3Client:
             self._book.write("erased", box=self._box, uidls=doomed)
         elif line.endswith(b"\r\n") and not self._is_cut(poplib.error_proto(line)):
             self._book.complain(f"QUIT of {self._box} was answered {line!r}")
+
+
+def _lines(client: poplib.POP3, command: bytes) -> list[bytes]:
+    """A response of several lines (RFC 1939 3), each with its CRLF, dots not yet removed.
+
+    poplib takes a connection that breaks off behind the dots of `..` for the end of a message, so it is not asked.
+    """
+    client.sock.sendall(command + b"\r\n")
+    first = client.file.readline()
+    if not first.endswith(b"\r\n"):
+        raise EOFError
+    if not first.startswith(b"+OK"):
+        raise poplib.error_proto(first)
+    lines: list[bytes] = []
+    while (line := client.file.readline()) != b".\r\n":
+        if not line.endswith(b"\r\n"):
+            raise EOFError
+        lines.append(line)
+    return lines
