@@ -1,7 +1,10 @@
 """Whose name is in From, for every reader."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mailserver.mail.address import canonical_domain
 from mailserver.policy.dmarc.authors import authors_of
 
 GOOD = [
@@ -54,3 +57,15 @@ def test_domains(section, domains):
 def test_no_domains(section, problem, is_suspect):
     found = authors_of(section)
     assert (found.domains, found.problem, found.is_suspect) == ((), problem, is_suspect)
+
+
+@given(st.binary(max_size=200))
+def test_any_octets_can_be_read(octets):
+    found = authors_of(b"From: " + octets + b"\r\n")
+    assert bool(found.domains) is not bool(found.problem)
+    assert all(domain == canonical_domain(domain) for domain in found.domains)
+
+
+@given(st.text('<>()",;:@. \\ax=', max_size=60))
+def test_any_field_with_marks_can_be_read(text):
+    authors_of(b"From: " + text.encode() + b"\r\n")
