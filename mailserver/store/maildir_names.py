@@ -14,6 +14,8 @@ from dataclasses import dataclass
 # Unique part: 10 + 2 + 6 + 1 + pid 7 + 1 + counter + 1 + 24 stays under the 70 octets of a POP3 unique-id.
 MAX_HOST_OCTETS = 24
 SEEN = "S"
+# No file is larger than so many digits can say.
+MAX_SIZE_DIGITS = 15
 
 _HOST_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_")
 _SECONDS = re.compile(r"([0-9]{1,15})(?:\.([^.]*))?")
@@ -83,7 +85,7 @@ def parse_name(name: str) -> ParsedName:
 
 def octets_of(text: str) -> int | None:
     """A size as names write it: ASCII digits only, no more than fit a file; None for anything else."""
-    return int(text) if 0 < len(text) <= 15 and text.isascii() and text.isdigit() else None
+    return int(text) if 0 < len(text) <= MAX_SIZE_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def with_flag(name: str, flag: str) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from mailserver.ports import MessageGone, StorageTrouble
 from mailserver.store.files import Files
-from mailserver.store.maildir_names import SEEN, base_of, parse_name, unique_of, with_flag
+from mailserver.store.maildir_names import MAX_SIZE_DIGITS, SEEN, base_of, parse_name, unique_of, with_flag
 from mailserver.store.maildrop_index import (
     MAX_UNIQUE_ID_OCTETS,
     MaildropIndex,
@@ -323,25 +323,28 @@ def _measure(
 
 
 def _sizes_from_names(paths: list[str], known: dict[str, int]) -> tuple[list[int], list[int]]:
-    """A size for each path, 0 where neither its name nor the index has one; and the positions of those."""
-    sizes: list[int] = []
-    unknown: list[int] = []
-    for at, path in enumerate(paths):
-        head, _, text = path.partition(",W=")
-        if ":" in text:
-            text = text.partition(":")[0]
-        # The common names (`,W=12`, `,W=12:2,S`) in one look; everything else is parsed.
-        if text.isdigit() and text.isascii() and len(text) <= 15 and ":" not in head:
-            size: int | None = int(text)
-        else:
-            size = parse_name(path[_PLACE:]).wire_octets
-        if known:
-            size = known.get(base_of(path[_PLACE:]), size)
-        if size is None:
-            unknown.append(at)
-            size = 0
-        sizes.append(size)
-    return sizes, unknown
+    """A size for each path, 0 where neither its name nor the index has one; and the positions of those.
+
+    All at once first, which takes a third of the time: usually each has one, and at the same place.
+    """
+    bases = [path[_PLACE:].partition(":")[0] for path in paths]
+    certain = [size for size in map(known.get, bases) if size is not None] if known else _all_sizes(bases)
+    if len(certain) == len(bases):
+        return certain, []
+    sizes = [known.get(base, parse_name(base).wire_octets) for base in bases]
+    return [size or 0 for size in sizes], [at for at, size in enumerate(sizes) if size is None]
+
+
+def _all_sizes(bases: list[str]) -> list[int]:
+    """The sizes when every name ends in `,W=` and a size; else none at all."""
+    texts = [base.rpartition(",W=")[2] for base in bases]
+    together = "".join(texts)
+    # A digit of another script is none here; and a name without a size comes whole, which may be digits too.
+    if together.isdigit() and together.isascii() and False not in [",W=" in base for base in bases]:
+        lengths = set(map(len, texts))
+        if min(lengths) > 0 and max(lengths) <= MAX_SIZE_DIGITS:
+            return list(map(int, texts))
+    return []
 
 
 def _measured(path: str, note: Callable[[str], None]) -> int | None:

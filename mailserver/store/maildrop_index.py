@@ -17,6 +17,7 @@ Sizes may be deleted at any time, they are measured again; unique-ids of an impo
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,15 @@ from typing import TypeVar
 
 from mailserver.ports import StorageTrouble
 from mailserver.store.files import Files
-from mailserver.store.maildir_names import octets_of
+from mailserver.store.maildir_names import MAX_SIZE_DIGITS, octets_of
 
 NAME = "mailserver-index"
 _HEADING = "mailserver-index "
 VERSION = 1
 MAX_UNIQUE_ID_OCTETS = 70
+
+_SIZE_LINES = re.compile(rf"^w ([0-9]{{1,{MAX_SIZE_DIGITS}}}) (.+)$", re.MULTILINE)
+_UNIQUE_ID_LINES = re.compile(r"^u ([^ \n]+) (.+)$", re.MULTILINE)
 
 T = TypeVar("T")
 
@@ -53,23 +57,18 @@ def read_index(folder: str) -> MaildropIndex:
         octets = Path(folder, NAME).read_bytes()
     except FileNotFoundError:
         return MaildropIndex()
-    heading, *lines = octets.decode("utf-8", "surrogateescape").split("\n")
+    heading, _, entries = octets.decode("utf-8", "surrogateescape").partition("\n")
     version = octets_of(heading.removeprefix(_HEADING)) if heading.startswith(_HEADING) else None
     if version is None:
         return MaildropIndex()
     if version > VERSION:
         raise StorageTrouble(f"{NAME} has version {version}, this server reads up to {VERSION}")
-    index = MaildropIndex()
-    for line in lines:
-        kind, _, rest = line.partition(" ")
-        value, _, name = rest.partition(" ")
-        if not name:
-            continue
-        if kind == "w" and (size := octets_of(value)) is not None:
-            index.sizes[name] = size
-        elif kind == "u" and is_unique_id(value):
-            index.unique_ids[name] = value
-    return index
+    # Both kinds by one search each: a mailbox that another program fills has a line for every message.
+    sizes, unique_ids = _SIZE_LINES.findall(entries), _UNIQUE_ID_LINES.findall(entries)
+    return MaildropIndex(
+        {name: int(size) for size, name in sizes},
+        {name: unique_id for unique_id, name in unique_ids if is_unique_id(unique_id)},
+    )
 
 
 def write_index(files: Files, folder: str, index: MaildropIndex) -> None:

@@ -68,13 +68,12 @@ def _regular_files(folder: str, place: str, ignored: list[str]) -> list[str]:
         entries = os.scandir(f"{folder}/{place}")
     except FileNotFoundError:
         return []
-    names = []
     with entries:
-        for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                names.append(entry.name)
-            elif not entry.name.startswith("."):
-                ignored.append(f"{place}/{entry.name}")
+        found = list(entries)
+    names = [entry.name for entry in found if entry.is_file(follow_symlinks=False)]
+    if len(names) < len(found):
+        others = {entry.name for entry in found}.difference(names)
+        ignored += [f"{place}/{name}" for name in sorted(others) if not name.startswith(".")]
     if names and min(names).startswith("."):
         names = [name for name in names if not name.startswith(".")]
     return names
