@@ -109,12 +109,19 @@ class Authentication:
             return b""
         return b"".join(received_spf(one.result, one.question) for one in spf.told)
 
-    def begin(self, section: bytes, *, is_whole_header: bool, spf: SpfFindings = NOT_ASKED) -> "MessageAuthentication":
-        """One message, whose header section as it came is `section`; `spf` is what its envelope told."""
+    def begin(
+        self, section: bytes, *, is_whole_header: bool, spf: SpfFindings = NOT_ASKED, seen: bytes = b""
+    ) -> "MessageAuthentication":
+        """One message, whose header section as it came is `section`; `spf` is what its envelope told.
+
+        `seen` is what lenient readers take for the section, if that is more.
+        """
         check = None
         if self._checks_dkim and is_signed(section):
             check = SignatureCheck(section, self._clock.now(), is_whole_header=is_whole_header)
-        dmarc = None if self._dmarc is None else DmarcCheck(section, self._dmarc, self._resolver, self._clock)
+        dmarc = None
+        if self._dmarc is not None:
+            dmarc = DmarcCheck(section, self._dmarc, self._resolver, self._clock, seen=seen)
         return MessageAuthentication(
             self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim, spf, dmarc
         )

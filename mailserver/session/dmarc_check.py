@@ -74,9 +74,16 @@ class DmarcFinding:
 class DmarcCheck:
     """The check of one message."""
 
-    def __init__(self, section: bytes, settings: DmarcSettings, resolver: Resolver, clock: Clock) -> None:
-        """`section` is the header section as it came, whole."""
+    def __init__(
+        self, section: bytes, settings: DmarcSettings, resolver: Resolver, clock: Clock, *, seen: bytes = b""
+    ) -> None:
+        """`section` is the header section as it came, whole; `seen` is what lenient readers take for it, if more.
+
+        A From behind a line that is no field counts when there is no other: what stands there may be the body, too.
+        """
         authors = authors_of(section)
+        if not authors.domains and not authors.is_suspect and len(seen) > len(section):
+            authors = authors_of(seen)
         wanted = tuple(one for one in authors.domains if settings.use_for(one) is not DmarcUse.OFF)
         self._is_off = not wanted and (bool(authors.domains) or settings.use is DmarcUse.OFF)
         self._authors = Authors(wanted, authors.problem, authors.is_suspect)

@@ -215,7 +215,8 @@ class Preparation:
         if self._authentication is None or not self._concerns(transaction.arrival):
             return None
         is_whole = _is_whole_header(section, content)
-        return self._authentication.begin(section, is_whole_header=is_whole, spf=transaction.spf)
+        seen = _seen_by_lenient_readers(section, content)
+        return self._authentication.begin(section, is_whole_header=is_whole, spf=transaction.spf, seen=seen)
 
     def _seal(
         self, arrival: Arrival, received: bytes, authentication: MessageAuthentication | None, section: bytes
@@ -232,11 +233,7 @@ class Preparation:
             return replies.HEADER_TOO_BIG
         if account is None:  # a user of this machine writes whom he likes into From, as with every sendmail
             return None
-        # Some readers skip a line that is no field and go on to the empty line, or to the end if there is none; so From
-        # is looked for there too.
-        end = content.find(b"\r\n\r\n")
-        seen = content[: end + 2 if end >= 0 else None] if section else section
-        return from_refusal(seen, account, self._directory)
+        return from_refusal(_seen_by_lenient_readers(section, content), account, self._directory)
 
     def _with_report(self, acceptance: Acceptance, section: bytes) -> Acceptance:
         """RFC 3461 6.2: a recipient that asked for it is told about final delivery here."""
@@ -312,6 +309,14 @@ def _is_whole_header(section: bytes, content: bytes) -> bool:
     if len(content) <= LARGE_OCTETS:
         return True
     return b"\r\n\r\n" in content or len(section) <= content.rfind(b"\r\n")
+
+
+def _seen_by_lenient_readers(section: bytes, content: bytes) -> bytes:
+    """Where From has to be looked for: some readers skip a line that is no field and go on to the empty line, or to the
+    end if there is none.
+    """
+    end = content.find(b"\r\n\r\n")
+    return content[: end + 2 if end >= 0 else None] if section else section
 
 
 def body_start(section: bytes, content: bytes) -> int:

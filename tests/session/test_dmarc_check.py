@@ -155,6 +155,15 @@ def test_a_from_that_hides_its_domain_is_refused_when_enforced(author):
     assert Site().send(letter(author)).startswith("250")
 
 
+def test_a_from_behind_a_line_that_is_no_field_counts_when_there_is_no_other():
+    site = Site(**ENFORCE)
+    forged = b"no field\r\nFrom: x@bank.example\r\n\r\nhello\r\n"
+    assert site.send(b"Subject: x\r\n" + forged) == REFUSED
+    assert site.send(b"Subject: x\r\n" + forged.replace(b"\r\n\r\n", b"\r\n")) == REFUSED
+    assert site.send(b"From: x@outside.example\r\n" + forged).startswith("250")
+    assert site.told().startswith("dmarc=pass")
+
+
 def test_each_of_several_authors_counts():
     site = Site(**ENFORCE)
     assert site.send(letter("x@outside.example, y@bank.example")) == REFUSED

@@ -5,23 +5,30 @@ counts: nobody knows which one a mail program shows. Read strictly where that wo
 RFC 5322 does not allow (`bob..smith@carrier.example` exists) does not hide a domain.
 """
 
+import re
+
 from mailserver.mail.address import canonical_domain
 from mailserver.mail.address_fields import address_spans
 from mailserver.mail.address_list import MAX_FIELD_CHARS, mailboxes_in
-from mailserver.mail.headers import fields
 from mailserver.policy.dmarc.result import Authors
 
 MAX_DOMAINS = 4
+_MAX_FIELDS = 4
+
+# With its folds. Looked for in one pass: a header may hold 60,000 lines.
+_FROM = re.compile(rb"\nfrom[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE)
 
 
 def authors_of(section: bytes) -> Authors:
     """Read the From fields of a header section."""
-    values = [field.value for field in fields(section) if field.name == b"from"]
+    values = _FROM.findall(b"\n" + section)
     if not values:
         return Authors(problem="there is no From field")
+    if len(values) > _MAX_FIELDS:
+        return Authors(problem="there are too many From fields", is_suspect=True)
     domains: dict[str, None] = {}
     for value in values:
-        found = _domains(value)
+        found = _domains(value.replace(b"\r\n", b"").strip())
         if found is None:
             return Authors(problem="the From field cannot be read", is_suspect=b"@" in value)
         domains.update(dict.fromkeys(found))

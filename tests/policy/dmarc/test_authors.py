@@ -47,6 +47,7 @@ def test_domains(section, domains):
         (b"From: a@x.example, b@\r\n", "the From field cannot be read", True),
         (b"From: a@x.example\r\nFrom: b@y_\xff.example\r\n", "the From field cannot be read", True),
         (b"From: " + b"a@x.example," * 2000 + b"\r\n", "the From field cannot be read", True),
+        (b"From: a@x.example\r\n" * 10_000, "there are too many From fields", True),
         (
             b"From: " + b",".join(b"a@x%d.example" % number for number in range(5)) + b"\r\n",
             "the From field holds too many domains",
