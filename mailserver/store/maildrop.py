@@ -32,7 +32,8 @@ from mailserver.store.maildrop_index import (
     read_index,
     write_index,
 )
-from mailserver.store.maildrop_scan import Listing, list_maildir, stamp_of, unique_parts
+from mailserver.store.maildrop_memory import Contents, MaildropMemory
+from mailserver.store.maildrop_scan import list_maildir, stamp_of, unique_parts
 from mailserver.store.measure import wire_octets
 
 # A message up to this size is read whole by one call; a larger one comes in pieces.
@@ -80,18 +81,17 @@ class LargeFile:
 class Snapshot:
     """Messages are numbered from 1. `sizes` are octets as sent; `notes` say what an operator should know."""
 
-    def __init__(
-        self, files: Files, folder: str, listing: Listing, sizes: list[int], imported_unique_ids: dict[str, str]
-    ) -> None:
+    def __init__(self, files: Files, folder: str, contents: Contents) -> None:
         self._files = files
         self._folder = folder
-        self._paths = listing.paths
-        self._stamp = listing.stamp
+        # A copy: files that move are noted in it.
+        self._paths = contents.listing.paths.copy()
+        self._stamp = contents.listing.stamp
         # Numbers that were nowhere at the last look.
         self._missing: set[int] = set()
-        self._imported = imported_unique_ids
+        self._imported = contents.unique_ids
         self._unique_ids: list[str] | None = None
-        self.sizes = sizes
+        self.sizes = contents.sizes
         self.notes: list[str] = []
 
     def unique_ids(self) -> list[str]:
@@ -278,21 +278,35 @@ class Snapshot:
             return 0
 
 
-def open_snapshot(files: Files, folder: str) -> Snapshot:
+def open_snapshot(files: Files, folder: str, memory: MaildropMemory | None = None) -> Snapshot:
     """List a Maildir; one that does not exist is empty. Blocks. Raises `StorageTrouble`.
 
-    Sizes come from the index, then from `,W=` in the name; a file that has neither is read once and remembered.
+    Sizes come from the index, then from `,W=` in the name; a file that has neither is read once and remembered. With
+    `memory` a Maildir that is as it was at an earlier look is not listed again.
     """
+    memory = memory or MaildropMemory()
     notes: list[str] = []
     try:
-        listing = list_maildir(folder)
-        index = read_index(folder)
-        sizes, unknown = _sizes_from_names(listing.paths, index.sizes)
-        if unknown:
-            _measure(folder, listing.paths, sizes, unknown, index, notes)
+        fingerprint, moment, contents = memory.look(folder)
+        if contents is None:
+            contents = _list(files, folder, notes)
+            # What has to be told is told in each session.
+            if not notes:
+                memory.keep(folder, fingerprint, moment, contents)
     except OSError as error:
         raise StorageTrouble(f"{folder} cannot be listed: {error.strerror}") from error
+    snapshot = Snapshot(files, folder, contents)
+    snapshot.notes = notes
+    return snapshot
+
+
+def _list(files: Files, folder: str, notes: list[str]) -> Contents:
+    """Look at the disk. `notes` gets what an operator should know. Raises `OSError` and `StorageTrouble`."""
+    listing = list_maildir(folder)
+    index = read_index(folder)
+    sizes, unknown = _sizes_from_names(listing.paths, index.sizes)
     if unknown:
+        _measure(folder, listing.paths, sizes, unknown, index, notes)
         try:
             write_index(files, folder, index)
         except OSError as error:
@@ -300,9 +314,7 @@ def open_snapshot(files: Files, folder: str) -> Snapshot:
     if listing.ignored:
         others = f" and {len(listing.ignored) - 1} more" if len(listing.ignored) > 1 else ""
         notes.append(f"{listing.ignored[0]}{others}: not a regular file, ignored")
-    snapshot = Snapshot(files, folder, listing, sizes, index.unique_ids)
-    snapshot.notes = notes
-    return snapshot
+    return Contents(listing, sizes, index.unique_ids)
 
 
 def _measure(

@@ -11,6 +11,7 @@ from mailserver.maillog import Sink, Trouble
 from mailserver.ports import Account, Blocking, Lane, MaildropInUse, Overloaded, StorageTrouble
 from mailserver.store.files import Files
 from mailserver.store.maildrop import LargeFile, Snapshot, open_snapshot
+from mailserver.store.maildrop_memory import MaildropMemory
 
 # A client that fetches one message after the other gets the next ones read along, within these bounds: a hop to
 # another thread costs more than reading a small message. Half of them gone, as many more are read meanwhile.
@@ -26,6 +27,7 @@ class MaildirMaildrops:
         self._files = files
         self._folder = folder
         self._log = log
+        self._memory = MaildropMemory()
         self._in_use: set[str] = set()
 
     async def open(self, account: Account) -> "OpenMaildrop":
@@ -35,7 +37,7 @@ class MaildirMaildrops:
             raise MaildropInUse
         self._in_use.add(folder)
         try:
-            snapshot = await self._blocking.run(Lane.MAILBOX, open_snapshot, self._files, folder)
+            snapshot = await self._blocking.run(Lane.MAILBOX, open_snapshot, self._files, folder, self._memory)
         except BaseException:
             self._in_use.discard(folder)
             raise
