@@ -1,7 +1,10 @@
 """POP3 on a large mailbox: login and STAT, LIST and UIDL, RETR one at a time and pipelined.
 
 Both servers read a copy of the same Maildir. A login is *cold* when the server has never seen the mailbox: all messages
-in `new`, no index of any kind, ours freshly started. It is *warm* after that. The page cache is warm always.
+in `new`, no index of any kind, ours freshly started. It is *warm* when nothing has changed in the mailbox since an
+earlier login. Both servers distrust a folder that changed in the last seconds, and look through it once more; so the
+warm login that is measured comes after one that found the mailbox quiet, as the second poll of a client does. The page
+cache is warm always.
 """
 
 import os
@@ -16,6 +19,7 @@ from bench.measure import median
 
 LOGIN, PASSWORD = "joe@example.test", "secret"
 TIMEOUT_S = 60.0
+QUIET_S = 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,8 @@ def one_round(server: Pop3Server, count: int, retrieved: int) -> Figures:
     server.renew()
     cold_ms, client = _timed_login(server, count)
     client.close()
+    time.sleep(QUIET_S)
+    _timed_login(server, count)[1].close()
     warm_ms, client = _timed_login(server, count)
     began = time.perf_counter()
     client.multiline(b"LIST")
