@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailserver.config import Check, Config, Listener, SpfFail
+from mailserver.config import Check, Config, Dane, DmarcQuarantine, Listener, MtaSts, RememberedTls, SpfFail
 from mailserver.destinations import Destinations
 from mailserver.dkim_keeper import DkimKeeper
 from mailserver.foundation import Foundation
@@ -30,6 +30,7 @@ from mailserver.net.control import ControlServer, queue_commands, relay_commands
 from mailserver.net.dialer import TcpDialer
 from mailserver.net.journal import JournalFeed, journal_commands
 from mailserver.net.listener_text import check_listener
+from mailserver.net.policy_host import PolicyHosts
 from mailserver.net.resolver import CachingResolver
 from mailserver.net.services import Poll, Starter
 from mailserver.pickup import Pickup
@@ -39,13 +40,16 @@ from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.dsn_fields import Action, RecipientReport
-from mailserver.relay.mx import MxRules, own_addresses
+from mailserver.relay.mta_sts import StsPolicies
+from mailserver.relay.mx import MxRules, is_allowed, own_addresses
 from mailserver.relay.peer_history import PeerHistory
+from mailserver.relay.protection import ProtectionDoors
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.schedule import Schedule
 from mailserver.relay.suppression import Suppressor
 from mailserver.session.authentication import Authentication, SpfSettings
 from mailserver.session.client_channel import Timeouts
+from mailserver.session.dmarc_check import DmarcSettings
 from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.pop3_server import Pop3Doors
 from mailserver.session.signing import Signer
@@ -61,6 +65,7 @@ from mailserver.store.maildir_names import host_part
 from mailserver.store.maildrops import MaildirMaildrops
 from mailserver.store.spool import Spool
 from mailserver.store.spool_format import SpoolPaths
+from mailserver.store.sts_policies import StsPolicyFile
 from mailserver.store.suppression import SuppressionFile, SuppressionList
 from mailserver.store.tls_history import TlsHistoryFile
 
@@ -70,6 +75,8 @@ QUEUE_STOP_S = 5.0
 DROP_POLL_S = 0.5
 # Keys made or retired with the command line.
 DKIM_POLL_S = 2.0
+# Policies of other domains whose time is half over are fetched anew.
+STS_POLL_S = 3600.0
 
 _log = Logger(namespace="mailserver")
 
@@ -106,6 +113,7 @@ class Assembly:
         self.reporter = Reporter(config.hostname, Mailbox("postmaster", config.domains[0]), self._signed)
         self.history = PeerHistory(TlsHistoryFile(config.storage.state, files), blocking, clock, log)
         self.resolver = CachingResolver(reactor, clock, config.dns.servers)
+        self.policies = self._policies(reactor)
         self.transmitter = self._transmitter(reactor)
         self.dkim_keeper = DkimKeeper(
             DkimKeyFolder(config.storage.state),
@@ -171,6 +179,9 @@ class Assembly:
             self._clock,
             checks_dkim=wanted.dkim is Check.CHECK,
             spf=spf if wanted.spf is Check.CHECK else None,
+            dmarc=DmarcSettings(
+                wanted.dmarc, wanted.dmarc_overrides, wanted.dmarc_quarantine is DmarcQuarantine.REFUSE
+            ),
             checks_loopback=wanted.check_loopback,
         )
 
@@ -229,6 +240,31 @@ class Assembly:
         )
         return make_report(self.reporter, report_id, subject, reports, now)
 
+    def _policies(self, reactor: Any) -> StsPolicies:
+        """MTA-STS: the policies of other domains."""
+        relay = self._config.relay
+        allowed = MxRules(allow_private=relay.allow_private)
+        hosts = PolicyHosts(
+            reactor,
+            self.resolver,
+            lambda address: is_allowed(address, allowed),
+            port=relay.mta_sts_port,
+            ca_file=relay.ca_file,
+        )
+        file = StsPolicyFile(self._config.storage.state, self._files)
+        return StsPolicies(self.resolver, hosts.fetch, file, blocking=self.blocking, clock=self._clock, sink=self._log)
+
+    def _protection(self) -> ProtectionDoors:
+        relay = self._config.relay
+        return ProtectionDoors(
+            signed=self.resolver if relay.dane is Dane.AUTO else None,
+            policies=self.policies if relay.mta_sts is MtaSts.ON else None,
+            history=self.history,
+            insists=relay.remembered_tls is RememberedTls.REQUIRE,
+            ca_file=relay.ca_file,
+            port=relay.port,
+        )
+
     def _transmitter(self, reactor: Any) -> MxTransmitter:
         relay = self._config.relay
         rules = MxRules(
@@ -247,6 +283,7 @@ class Assembly:
             rng=SystemRandom(),
             sink=self._log,
             history=self.history,
+            protection=self._protection(),
         )
 
     def _converse(self, stream: Stream, next_hop: NextHop) -> Conversation:
@@ -300,6 +337,7 @@ class Assembly:
         self.suppression.load()
         self.dkim_keeper.load()
         self.history.load()
+        self.policies.load()
         sweep(self._config.storage.maildirs, self._host, self._clock.now())
 
     def services(self) -> list[IService]:
@@ -307,12 +345,14 @@ class Assembly:
         return [
             Starter("committer", self.committer.start, self.committer.stop),
             Starter("history of peers", None, self.history.stop),
+            Starter("MTA-STS policies", None, self.policies.stop),
             Starter("transmitter", None, self.transmitter.close),
             Starter("suppression list", None, self.suppression.stop),
             Starter("queue", self._start_queue, lambda: self.runner.stop(QUEUE_STOP_S)),
             Starter("control", self.control.start, self.control.stop),
             Starter("pickup", None, self.pickup.stop),
             Poll("drop", self._clock, DROP_POLL_S, self.pickup.look),
+            Poll("MTA-STS refresh", self._clock, STS_POLL_S, self.policies.look),
             Poll("DKIM keys", self._clock, DKIM_POLL_S, self.dkim_keeper.look),
         ]
 

@@ -9,12 +9,14 @@
       recovery            what a crash left half-done is cleaned up; nothing is accepted before
       committer           the way to disk for everything accepted
       history of peers    what protected the last conversation with each host; written at the stop
+      MTA-STS policies    those of other domains; written at the stop
       transmitter         connections to next hops that are kept for another message
       suppression list    recipients that do not exist; what was counted is written at the stop
       queue               what could not be delivered yet; it is read in slices while mail flows already
       control             the command line's way to the queue
       pickup              what a message left with the sendmail command becomes
       drop                the folder where these are left, looked at each half second
+      MTA-STS refresh     policies whose time is half over are fetched anew, looked at each hour
       accounts            looked at each second
       farewell            at the stop, 421 to those who are connected
       listeners           connections are accepted from here on

@@ -4,6 +4,7 @@ from typing import assert_never
 
 import click
 
+from mailserver.cli import route_protection
 from mailserver.cli.context import CliContext
 from mailserver.cli.directory import load_accounts
 from mailserver.cli.route_memory import as_object, lines, remembered
@@ -31,9 +32,9 @@ from mailserver.store.paths import maildir_path
 def route(context: CliContext, address: str, as_json: bool) -> None:
     """Where mail for ADDRESS goes, and why.
 
-    The same rules that answer a sending server decide here; nothing is sent and no DNS is asked. For mail that leaves,
-    what is remembered of its hosts stands below: their TLS, and whether IPv4 comes first now. Exit status 1 when such
-    mail is refused.
+    The same rules that answer a sending server decide here, and nothing is sent. For mail that leaves, what is
+    remembered of its hosts stands below: their TLS, and whether IPv4 comes first now. A server that runs also looks
+    up what its hosts are held to now (DANE, MTA-STS), and why. Exit status 1 when such mail is refused.
     """
     mailbox = parse_mailbox(address)
     if isinstance(mailbox, SyntaxFault):
@@ -49,6 +50,8 @@ def route(context: CliContext, address: str, as_json: bool) -> None:
             context.say(line)
         for one in _outside(mailbox, found):
             for line in lines(remembered(context.config, one)):
+                context.say(printable(line))
+            for line in _protection(context.config, one):
                 context.say(printable(line))
     if not isinstance(found, Here | Elsewhere):
         raise click.exceptions.Exit(1)
@@ -75,6 +78,22 @@ def _verdict(config: Config, mailbox: Mailbox, found: Route) -> list[str]:
             return ["refused: the alias leads only back to itself"]
         case _:
             assert_never(found)
+
+
+def _goes_by_mx(config: Config, mailbox: Mailbox) -> bool:
+    """Whether the domain's own hosts are asked first."""
+    is_fixed = mailbox.domain in config.relay.routes
+    is_smart = config.relay.smarthost is not None and _is_for_smarthost(config, mailbox)
+    return not is_fixed and not (is_smart and not config.relay.smarthost_after)
+
+
+def _protection(config: Config, mailbox: Mailbox) -> list[str]:
+    return route_protection.lines(config, mailbox.domain) if _goes_by_mx(config, mailbox) else []
+
+
+def _protection_object(config: Config, mailbox: Mailbox) -> dict[str, object]:
+    goes = _goes_by_mx(config, mailbox)
+    return route_protection.as_object(config, mailbox.domain) if goes else {"protection": None}
 
 
 def _outside(mailbox: Mailbox, found: Route) -> tuple[Mailbox, ...]:
@@ -138,7 +157,12 @@ def _as_object(config: Config, mailbox: Mailbox, found: Route) -> dict[str, obje
             {"address": str(one), "maildir": str(maildir_path(config.storage.maildirs, one))} for one in here.mailboxes
         ],
         "outside": [
-            {"address": str(one), "next_hop": next_hop(config, one), **as_object(remembered(config, one))}
+            {
+                "address": str(one),
+                "next_hop": next_hop(config, one),
+                **as_object(remembered(config, one)),
+                **_protection_object(config, one),
+            }
             for one in _outside(mailbox, found)
         ],
         "steps": list(found.steps),

@@ -10,7 +10,7 @@ import attrs
 
 from mailserver.config.fault import shown
 from mailserver.config.listeners import Listener, ListenerCheck
-from mailserver.config.schema import AuthWithoutTls, Check, Config, Listen, Relay, SmarthostTls, SpfFail
+from mailserver.config.schema import AuthWithoutTls, Check, Config, DmarcUse, Listen, Relay, SmarthostTls, SpfFail
 from mailserver.mail.fault import SyntaxFault
 
 # sun_path has 108 octets on Linux, the last is NUL. The service's name for the socket is here only to be measured.
@@ -56,6 +56,11 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
         )
     if config.authentication.spf_fail is SpfFail.REFUSE and config.authentication.spf is Check.OFF:
         warnings.append('authentication.spf_fail: "refuse": with authentication.spf = "off" this has no effect')
+    if _enforces_dmarc(config) and Check.OFF in (config.authentication.spf, config.authentication.dkim):
+        warnings.append(
+            'authentication.dmarc: "enforce": without both authentication.spf and authentication.dkim = "check" this '
+            "has no effect"
+        )
     if config.relay.smarthost is None:
         for key in ("smarthost_username", "smarthost_password_file", "smarthost_ca_file"):
             if getattr(config.relay, key):
@@ -196,6 +201,11 @@ def _relay(config: Config) -> Iterator[str]:
             'relay.smarthost_tls: "none": must be "starttls" or "tls": a password is sent without TLS only to a '
             f"loopback host, which {relay.smarthost} is not"
         )
+
+
+def _enforces_dmarc(config: Config) -> bool:
+    wanted = config.authentication
+    return DmarcUse.ENFORCE in (wanted.dmarc, *wanted.dmarc_overrides.values())
 
 
 def _says_password_in_clear(relay: Relay) -> bool:

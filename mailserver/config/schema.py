@@ -20,6 +20,8 @@ from mailserver.config.schedules import ScheduleTable, notice_time, retry_times
 from mailserver.config.schedules import tables as schedule_tables
 from mailserver.config.values import HostPort, choice, duration, list_of, only, size, whole_number
 from mailserver.mail.address import Mailbox
+from mailserver.mail.dmarc import DmarcQuarantine as DmarcQuarantine
+from mailserver.mail.dmarc import DmarcUse as DmarcUse
 from mailserver.mail.domains import most_specific
 from mailserver.mail.peer import IpNetwork
 from mailserver.mail.route import AddressFamily as AddressFamily
@@ -46,6 +48,27 @@ class SpfFail(Enum):
 
     RECORD = "record"
     REFUSE = "refuse"
+
+
+class Dane(Enum):
+    """Whether TLSA records of other domains are followed (RFC 7672)."""
+
+    AUTO = "auto"  # where a resolver on this machine validates
+    OFF = "off"
+
+
+class MtaSts(Enum):
+    """Whether MTA-STS policies of other domains are followed (RFC 8461)."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class RememberedTls(Enum):
+    """What follows when a host does no TLS that did before."""
+
+    TELL = "tell"
+    REQUIRE = "require"  # mail to it waits
 
 
 class BareNewlines(Enum):
@@ -174,6 +197,11 @@ class Relay:
     port: Annotated[int, whole_number(maximum=values.MAX_PORT)] = 25
     address_family: Annotated[AddressFamily, choice(AddressFamily)] = AddressFamily.AUTO
     allow_private: Flag = False
+    dane: Annotated[Dane, choice(Dane)] = Dane.AUTO
+    mta_sts: Annotated[MtaSts, choice(MtaSts)] = MtaSts.ON
+    mta_sts_port: Annotated[int, whole_number(maximum=values.MAX_PORT)] = 443
+    remembered_tls: Annotated[RememberedTls, choice(RememberedTls)] = RememberedTls.TELL
+    ca_file: OptionalPath = None
     retry: Annotated[tuple[float, ...], retry_times] = DEFAULT_RETRY
     expire_after: Seconds = 5 * 86400.0
     delay_notice_after: Annotated[float, notice_time] = 4 * 3600.0  # 0: no notices
@@ -209,6 +237,11 @@ class Authentication:
     spf_fail: Annotated[SpfFail, choice(SpfFail)] = SpfFail.RECORD
     spf_timeout: Seconds = 20.0
     received_spf: Flag = False
+    dmarc: Annotated[DmarcUse, choice(DmarcUse)] = DmarcUse.CHECK
+    dmarc_quarantine: Annotated[DmarcQuarantine, choice(DmarcQuarantine)] = DmarcQuarantine.MARK
+    dmarc_overrides: Annotated[Mapping[str, DmarcUse], values.by_domain(choice(DmarcUse).read, '"check"')] = Factory(
+        lambda: MappingProxyType({})
+    )
     check_loopback: Flag = False
 
 

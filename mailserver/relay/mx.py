@@ -139,7 +139,7 @@ def plan(
         if not isinstance(answer, tuple):
             continue
         usable = [address for address in answer if _is_usable(address, rules)]
-        is_private = is_private or any(not _is_allowed(address, rules) for address in answer)
+        is_private = is_private or any(not is_allowed(address, rules) for address in answer)
         targets += [Target(host.name, address) for address in _in_order(usable, rules, rng)]
     if targets:
         return MxPlan(tuple(targets[: rules.max_addresses]))
@@ -153,7 +153,7 @@ def literal_plan(domain: str, rules: MxRules) -> MxPlan:
     if _plain(address) in rules.own_addresses:
         reason = f"{domain} is this server, which has no mailboxes for it"
         return MxPlan(verdict=Bounced(reason, Stage.DNS, "5.4.6"))
-    if not _is_allowed(address, rules):
+    if not is_allowed(address, rules):
         return MxPlan(verdict=Bounced(f"mail to the private address {domain} is not sent", Stage.DNS, "5.4.4"))
     return MxPlan((Target(domain, address),))
 
@@ -223,7 +223,8 @@ def _plain(address: IpAddress) -> IpAddress:
     return mapped or address
 
 
-def _is_allowed(address: IpAddress, rules: MxRules) -> bool:
+def is_allowed(address: IpAddress, rules: MxRules) -> bool:
+    """Whether a stranger's DNS may send us to this address."""
     forbidden = _NO_HOST if rules.allow_private else _NOT_ON_THE_INTERNET
     return not any(one in network for one in _reached(address) for network in forbidden)
 
@@ -240,7 +241,7 @@ def _reached(address: IpAddress) -> Iterator[IpAddress]:
 
 def _is_usable(address: IpAddress, rules: MxRules) -> bool:
     wanted = {AddressFamily.IPV4: (4,), AddressFamily.IPV6: (6,), AddressFamily.AUTO: (4, 6)}[rules.family]
-    return address.version in wanted and _is_allowed(address, rules)
+    return address.version in wanted and is_allowed(address, rules)
 
 
 def _in_order(addresses: list[IpAddress], rules: MxRules, rng: random.Random) -> list[IpAddress]:

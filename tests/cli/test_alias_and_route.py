@@ -200,6 +200,7 @@ def test_route_as_json(people):
                 "next_hop": "the mail servers that DNS names for far.example (MX)",
                 "ipv4_first": None,
                 "hosts": [],
+                "protection": None,
             }
         ],
         "steps": [

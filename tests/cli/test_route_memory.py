@@ -1,6 +1,7 @@
 """`mailserver route` on mail that leaves: what is remembered of its hosts, and nothing where nothing is."""
 
 import json
+import time
 
 import pytest
 import pytest_twisted
@@ -8,17 +9,22 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from mailserver.cli.queue_text import moment
+from mailserver.mail.mta_sts import StsMode, StsPolicy
+from mailserver.mail.route import MxRoute
 from mailserver.maillog import LookedUp
 from mailserver.net.control import ControlServer, relay_commands
-from mailserver.ports import PeerTls
+from mailserver.policy.transport import Known, Protection, Requirement, requirement_for
+from mailserver.ports import PeerTls, TlsRequirement, TlsUse
 from mailserver.store.files import Files
 from mailserver.store.journal import Journal
 from mailserver.store.journal_facts import Facts
 from mailserver.store.journal_format import journal_path
 from mailserver.store.state_lock import StateLock
+from mailserver.store.sts_policies import FetchedPolicy, StsPolicyFile
 from mailserver.store.tls_history import TlsHistoryFile
 
 T = 1_750_000_000.0
+POLICY = StsPolicy(StsMode.ENFORCE, ("mx1.far.example",), 86400)
 FIRST = "the mail servers that DNS names for far.example (MX)"
 
 
@@ -30,6 +36,13 @@ class Ways:
 
     def ipv4_first(self):
         return self.first
+
+    async def requirements(self, domain):
+        usual = Requirement(Protection.OPPORTUNISTIC, TlsUse.OPPORTUNISTIC, TlsRequirement("mx2"), ("DANE: off",))
+        return (
+            ("mx1.far.example", requirement_for(MxRoute(domain), "mx1.far.example", Known(sts=POLICY))),
+            ("mx2.far.example", usual),
+        )
 
 
 @pytest.fixture
@@ -99,3 +112,36 @@ async def test_a_running_server_says_whether_ipv4_comes_first_and_why(command, s
     assert f"IPv4 addresses are tried first for another 2h, because {why}" in text.splitlines()
     assert told["outside"][0]["ipv4_first"] == {"reason": why, "for_s": 7200}
     assert "IPv4" not in later
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_running_server_says_what_each_host_is_held_to_and_why(command, state):
+    server = ControlServer(reactor, state, relay_commands(Ways(None)))
+    with StateLock(state, "server"):
+        server.start()
+        try:
+            text = await deferToThread(command.ok, "route", "x@far.example")
+            told = json.loads(await deferToThread(command.ok, "route", "--json", "x@far.example"))
+            fixed = json.loads(await deferToThread(command.ok, "route", "--json", "x@routed.example"))
+        finally:
+            await server.stop()
+    assert text.splitlines()[-5:] == [
+        "mx1.far.example: TLS is required, with a certificate for its name from an authority that is trusted",
+        "  DANE: not looked for",
+        '  MTA-STS: the policy says "enforce" for mx1.far.example',
+        "mx2.far.example: TLS if it offers it, nothing is proven",
+        "  DANE: off",
+    ]
+    first, second = told["outside"][0]["protection"]
+    assert (first["protection"], second["protection"]) == ("pkix", "opportunistic") and second["reasons"] == [
+        "DANE: off"
+    ]
+    assert fixed["outside"][0]["protection"] is None
+
+
+def test_without_a_server_the_policy_that_was_last_fetched_is_shown(command, state):
+    StsPolicyFile(state, Files()).write({"far.example": FetchedPolicy(POLICY, "1", time.time())})
+    last = command.ok("route", "x@far.example").splitlines()[-1]
+    assert last == 'MTA-STS: the policy that was last fetched says "enforce" for mx1.far.example'
+    StsPolicyFile(state, Files()).write({"far.example": FetchedPolicy(POLICY, "1", time.time() - 90_000)})
+    assert "MTA-STS" not in command.ok("route", "x@far.example")
