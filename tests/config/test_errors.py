@@ -52,6 +52,18 @@ BELOW_THE_TOP = [
         ],
     ),
     (
+        '[authentication]\ndmarc = "reject"\n'
+        'dmarc_overrides = { "bank.example" = "chek", "b..example" = "off", shop.example = "check" }',
+        [
+            'authentication.dmarc: "reject": must be one of "off", "check", "enforce"',
+            'authentication.dmarc_overrides."bank.example": "chek": must be one of "off", "check", "enforce" '
+            '(did you mean "check"?)',
+            'authentication.dmarc_overrides."b..example": "off": must be a domain such as "example.org"',
+            'authentication.dmarc_overrides."shop": { example = "check" }: the domain must stand in quotes, such as '
+            '"shop.example" = "check"',
+        ],
+    ),
+    (
         '[relay]\nsmarthost = "smtp.isp.example:587"\nsmarthost_domains = ["example.net", "example.org"]',
         [
             'relay.smarthost_domains[1]: "example.org": must be a domain of somebody else; the mail of one in domains is kept here'

@@ -388,6 +388,11 @@ UNWISE = [
         'authentication.spf_fail: "refuse": with authentication.spf = "off" this has no effect',
     ),
     (
+        TOP + '[authentication]\ndkim = "off"\ndmarc_overrides = { "bank.example" = "enforce" }\n',
+        'authentication.dmarc: "enforce": without both authentication.spf and authentication.dkim = "check" this has '
+        "no effect",
+    ),
+    (
         TOP + '[listen]\nsmtp = ["haproxy:tcp:25"]\nsubmission = ["haproxy:tcp:587:interface=127.0.0.1"]\n',
         'listen.smtp[0]: "haproxy:tcp:25": whoever reaches it may claim any address, those in trusted_networks too; '
         "let a firewall, or an interface= of its own, keep everybody but the proxy away",
