@@ -8,7 +8,8 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -76,10 +77,11 @@ def makeService(options: Mapping[str, Any]) -> IService:
 
     from twisted.internet import reactor
 
-    from mailserver.foundation import StartTrouble, lay_foundation
-    from mailserver.net.listeners import ListenTrouble, bind_listeners, raise_descriptor_limit
-    from mailserver.service import build_service, listeners_of
-    from mailserver.store.drop_folders import make_drop_folder
+    with _no_collection():
+        from mailserver.foundation import StartTrouble, lay_foundation
+        from mailserver.net.listeners import ListenTrouble, bind_listeners, raise_descriptor_limit
+        from mailserver.service import build_service, listeners_of
+        from mailserver.store.drop_folders import make_drop_folder
 
     sys.excepthook = _without_traceback(sys.excepthook, (StartTrouble, ListenTrouble))
     use_monotonic_time(reactor)
@@ -161,6 +163,20 @@ def _without_traceback(
             otherwise(kind, error, trace)
 
     return tell
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """What is imported stays; looking through it for garbage is a twelfth of the start (docs/performance.md)."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        # Or the first thing it did would be to look through all of it.
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _refusal(text: str) -> SystemExit:
