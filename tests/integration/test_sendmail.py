@@ -300,7 +300,7 @@ def _odd_files_keep_nobody_waiting(machine, tmp_path):
     wait_until(lambda: machine.log.count("set-aside path=") == 7, f"seven remarks in the log:\n{machine.log}")
     assert secret.exists()
     assert b"secret" not in b"".join(machine.messages(ALICE))
-    assert len(machine.dropped) == 3, "a folder, a newer format, an unfinished file"
+    wait_until(lambda: len(machine.dropped) == 3, f"a folder, a newer format, an unfinished file: {machine.dropped}")
 
 
 def test_bare_line_ends_and_nul_that_somebody_puts_there_by_hand_do_no_harm(machine):
