@@ -103,7 +103,7 @@ class Assembly:
         self.tls = foundation.tls
         self.new_queue_id = QueueIds(clock.now)
         files = Files()
-        self._maildirs = Maildirs(files, config.storage.maildirs, self._host, clock.now)
+        self._maildirs = Maildirs(files, config.storage.maildirs, self._host, clock.now, started_at=clock.now())
         self._files = files
         self.spool = Spool(SpoolPaths(config.storage.state), files)
         self.credentials = Logins(foundation.accounts, blocking, clock, log)

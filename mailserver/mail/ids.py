@@ -38,6 +38,19 @@ def is_queue_id(text: str) -> bool:
     return len(text) == QUEUE_ID_LENGTH and _DIGITS.issuperset(text)
 
 
+def number_of(queue_id: QueueId) -> int:
+    """The id as a number: as many different ones as there are ids, and they sort alike."""
+    number = 0
+    for digit in queue_id:
+        number = number * len(_ALPHABET) + _ALPHABET.index(digit)
+    return number
+
+
+def made_at(queue_id: QueueId) -> float:
+    """When the id was made, seconds since the epoch, as the clock had it then."""
+    return number_of(QueueId(queue_id[:_TIME_DIGITS])) / 1_000_000
+
+
 def _digits(number: int, width: int) -> str:
     out = []
     for _ in range((width + 1) // 2):

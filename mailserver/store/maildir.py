@@ -12,6 +12,7 @@ States that a crash can leave, and who cleans them up:
 | a file in `new/`, not acknowledged | the crash came before the 250 | nobody: the sender repeats it |
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -34,11 +35,19 @@ _REMEMBERED_FOLDERS = 10_000
 class Maildirs:
     """All Maildirs below one root, for writing.
 
-    `host` goes into file names; `now` answers seconds since the epoch. Threads may share it: names come from one
-    counter.
+    `host` goes into file names; `now` answers seconds since the epoch. What was queued before `started_at` may have
+    been filed by a process that was killed (`find`). Threads may share it: names come from one counter.
     """
 
-    def __init__(self, files: Files, root: Path, host: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        files: Files,
+        root: Path,
+        host: str,
+        now: Callable[[], float] = time.time,
+        *,
+        started_at: float = 0.0,
+    ) -> None:
         self._files = files
         self.root = root
         self._host = host
@@ -46,6 +55,7 @@ class Maildirs:
         self._pid = os.getpid()
         self._counter = itertools.count(1)
         self._last_us = 0
+        self.started_at = started_at
         self._folders: dict[Mailbox, str] = {}
 
     def folder(self, mailbox: Mailbox) -> str:
@@ -57,11 +67,28 @@ class Maildirs:
             folder = self._folders[mailbox] = str(maildir_path(self.root, mailbox))
         return folder
 
-    def name(self, stored_octets: int, wire_octets: int) -> str:
-        """A file name that was never given before: time never runs back within a process, and a counter rides along."""
+    def name(self, stored_octets: int, wire_octets: int, counter: int = 0) -> str:
+        """A file name that was never given before: time never runs back within a process, and a counter rides along.
+
+        `counter`, if not 0, takes the place of the counter.
+        """
         self._last_us = max(self._last_us + 1, int(self._now() * 1_000_000))
         seconds, microseconds = divmod(self._last_us, 1_000_000)
-        return build_name(seconds, microseconds, self._pid, next(self._counter), self._host, stored_octets, wire_octets)
+        counter = counter or next(self._counter)
+        return build_name(seconds, microseconds, self._pid, counter, self._host, stored_octets, wire_octets)
+
+    def find(self, folder: str, counter: int, stored_octets: int) -> str:
+        """The path of the file in `new/` or `cur/` whose name has this counter and size; empty for none.
+
+        Lists the folders: some tens of milliseconds for a hundred thousand messages. Raises `OSError`.
+        """
+        ours, size = f"Q{counter}.", f",S={stored_octets},"
+        for place in ("new", "cur"):
+            with contextlib.suppress(FileNotFoundError):
+                for name in os.listdir(f"{folder}/{place}"):
+                    if ours in name and size in name:
+                        return f"{folder}/{place}/{name}"
+        return ""
 
     def temporary_name(self) -> str:
         """A name for `tmp/` where the sizes are not known yet."""

@@ -40,6 +40,8 @@ def build_name(
 ) -> str:
     """A name for `new/`. The caller owes uniqueness: one counter in a process, never set back, whatever the clock does.
 
+    What comes from the queue has its queue id in the place of the counter, as a number of up to 19 digits.
+
     `seconds` and `microseconds` are the moment of delivery, `stored_octets` the file's length with LF, `wire_octets`
     its length with CRLF (what POP3 sends, dots not doubled).
     """

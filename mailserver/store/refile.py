@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from mailserver.mail.address import Mailbox
+from mailserver.mail.ids import QueueId, is_queue_id, made_at, number_of
 from mailserver.ports import StorageTrouble, StoredContent
 from mailserver.store.files import Files, storage_error
 from mailserver.store.maildir import Maildirs
@@ -16,11 +17,12 @@ def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes
     """Write `trace` (CRLF) and the stored content (CRLF) into the mailbox, with LF line ends.
 
     Durable when it returns the unique part of the file's name. Raises `StorageFull` or `StorageTrouble`; then nothing
-    is left behind. A crash in between leaves a file in `tmp/`, or the message filed and still queued, which files it
-    once more (see `maildir`).
+    is left behind. A crash in between leaves a file in `tmp/`, or the message filed and still queued. So the counter in
+    the name is the queue id as a number: a message from before our start that is there under it is not filed again.
     """
     folder = maildirs.folder(mailbox)
     temporary = final = ""
+    counter, is_from_before = _of_queue(content, maildirs.started_at)
     try:
         temporary, descriptor = maildirs.create(folder, maildirs.temporary_name())
         try:
@@ -35,7 +37,13 @@ def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes
             files.sync(descriptor)
         finally:
             files.close(descriptor)
-        name = maildirs.name(stored, stored + line_ends)
+        found = maildirs.find(folder, counter, stored) if is_from_before else ""
+        if found:
+            files.discard(temporary)
+            place, _, name = found.rpartition("/")
+            files.sync_folder(place)
+            return unique_of(name)
+        name = maildirs.name(stored, stored + line_ends, counter)
         final = f"{folder}/new/{name}"
         maildirs.move_in(temporary, final)
         files.sync_folder(f"{folder}/new")
@@ -49,6 +57,14 @@ def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes
         if isinstance(error, OSError):
             raise storage_error(error) from error
         raise
+
+
+def _of_queue(content: StoredContent, started_at: float) -> tuple[int, bool]:
+    """The queue id as a number, 0 when the file is none of the queue's; and whether it was made before `started_at`."""
+    name = content.path.name
+    if not is_queue_id(name):
+        return 0, False
+    return number_of(QueueId(name)), made_at(QueueId(name)) < started_at
 
 
 def _blocks(content: StoredContent) -> Iterator[bytes]:

@@ -20,7 +20,8 @@ What a crash (or a power cut) can leave, who cleans it up, and the test that sho
 9. A message or state in a newer format: another release was here. Left in place, told, not sent.
 10. A rule of the configuration holds a recipient, and the hold is not written yet: there is no state file, so the
    rules are asked again at start, before anybody is tried. (A hold by the operator is on disk when it is answered.)
-11. Delivered at the next hop, state not written: nobody can know, so it is sent again (at least once).
+11. Delivered at the next hop, state not written: nobody can know, so it is sent again (at least once). Filed in a
+    mailbox here, state not written: the file's name tells, so it is not filed again (`refile`).
 12. A transcript, no message: the message was removed and its transcript not yet. `sweep_states` removes it. One that a
     power cut left empty or lost is written anew by the next attempt: it is for looking at and nothing depends on it.
 13. A message that was delivered at the first attempt and whose removal a power cut has undone: the folder is synced at

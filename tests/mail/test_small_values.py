@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from mailserver.mail.envelope import Envelope, Notify, Recipient, path_text
-from mailserver.mail.ids import QUEUE_ID_LENGTH, QueueIds, is_queue_id
+from mailserver.mail.ids import QUEUE_ID_LENGTH, QueueIds, is_queue_id, made_at, number_of
 from mailserver.mail.peer import Peer, peer_from
 from mailserver.mail.trace import local_trace, protocol_name, received_field
 from tests.fakes.directory import box
@@ -23,6 +23,13 @@ def test_queue_ids_are_safe_names():
     made = QueueIds(lambda: 1_750_000_000.123)()
     assert len(made) == QUEUE_ID_LENGTH
     assert is_queue_id(made)
+
+
+def test_a_queue_id_tells_its_time_and_is_a_number():
+    ids = QueueIds(lambda: 1_750_000_000.123)
+    first, second = ids(), ids()
+    assert made_at(first) == 1_750_000_000.123
+    assert number_of(first) < number_of(second) < 10**19
 
 
 @pytest.mark.parametrize("text", ["", "..", "0" * 12, "0" * 14, "0000000000A00", "000000000000/", "000000000000\n"])

@@ -8,8 +8,9 @@ left behind.
 What may be repeated, and how often (everything else may not):
 
 - a try that was not answered, once in each mailbox, beside the try that follows it;
-- what is sent or filed from the queue or the drop folder, once for each kill that fell between: two copies that the
-  same process made are one too many, and two takings of the next hop must have a kill between them, or no 250.
+- what is sent from the queue or picked up from the drop folder, once for each kill that fell between: two copies that
+  the same process made are one too many, and two takings of the next hop must have a kill between them, or no 250;
+- a report that was filed, fetched and deleted before a kill let the queue forget it.
 """
 
 from collections import defaultdict
@@ -216,7 +217,8 @@ class Check:
                     yield f"{address}: {self._name(key)} is there {len(uniques)} times: {', '.join(sorted(uniques))}"
             for report_id in box.fresh.reports:
                 uniques = box.reports[report_id]
-                if len(uniques) > 1 and self._is_too_many(uniques):
+                kept = uniques - self._erased[address].asked
+                if len(kept) > 1 or (len(uniques) > 1 and self._is_too_many(uniques)):
                     yield f"{address}: report {report_id} is there {len(uniques)} times: {', '.join(sorted(uniques))}"
 
     def _is_too_many(self, uniques: set[str]) -> bool:

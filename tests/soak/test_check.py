@@ -204,12 +204,19 @@ def test_two_tries_are_two_copies(scene):
     assert sum(scene.check.copies_beyond_the_first().values()) == 1
 
 
+def test_a_report_may_not_be_there_twice(scene):
+    scene.kill(5.0)
+    scene.file(bounce(4, REFUSED, "Q4", "R4"), PID + 1)
+    only(scene.check.problems(), "report R4 is there 2 times")
+
+
 @pytest.mark.parametrize(
     ("pid", "is_killed", "is_excused"), [(PID, True, False), (PID + 1, False, False), (PID + 1, True, True)]
 )
-def test_a_report_may_come_twice_only_from_a_process_that_was_killed_and_the_next(scene, pid, is_killed, is_excused):
+def test_a_report_that_was_deleted_may_come_again_only_over_a_kill(scene, pid, is_killed, is_excused):
     if is_killed:
         scene.kill(5.0)
+    scene.book.write("quitting", box=ALICE, uidls=[scene.bounce.name.partition(",")[0]])
     scene.file(bounce(4, REFUSED, "Q4", "R4"), pid)
     found = scene.check.problems()
     assert found == [] if is_excused else "report R4 is there 2 times" in found[0]
