@@ -208,7 +208,13 @@ def test_a_new_mailbox_and_all_its_parents_are_durable_before_the_file(tmp_path)
     synced = [path for operation, path in disk.files.log if operation == "sync_folder"]
     root = str(tmp_path / "maildirs")
     # The first one: whoever made the root may have been stopped before its name was synced.
-    assert synced == [str(tmp_path), root, f"{root}/example.org", f"{root}/example.org/alice", f"{root}/example.org/alice/new"]
+    assert synced == [
+        str(tmp_path),
+        root,
+        f"{root}/example.org",
+        f"{root}/example.org/alice",
+        f"{root}/example.org/alice/new",
+    ]
 
 
 def test_a_group_syncs_each_folder_once(tmp_path):
