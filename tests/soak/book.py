@@ -13,6 +13,7 @@ octet goes to the server. The check reads the file and nothing else.
 | `quitting`, `erased` | before QUIT, and when its +OK was read |
 | `held`, `let-go`, `given-up` | a hold that was answered; before a release, before a bounce that the operator ordered |
 | `started`, `kill`, `stopped` | the server has greeted; it is dead by SIGKILL; it has ended by SIGTERM |
+| `forsaken` | a connection that a kill left without an end; for whoever wants to know |
 | `complaint` | an answer that may never be |
 """
 

@@ -121,12 +121,12 @@ class Soak:
     def _wait_for_the_moment(self, kind: str) -> None:
         chance = self._chance
         if kind == "aimed":
-            time.sleep(chance.uniform(0.0, 0.2))
+            time.sleep(chance.uniform(0.0, 0.15))
             moment = chance.choice(at.ALL)
-            if self._moments.wait(moment, 0.6):
+            if self._moments.wait(moment, 0.4):
                 time.sleep(at.spread_s(moment, chance))
             return
-        time.sleep(chance.uniform(0.02, 0.5))
+        time.sleep(chance.uniform(0.02, 0.4))
         if kind == "hup":
             self.server.reload()
             time.sleep(chance.uniform(0.0, 0.1))
