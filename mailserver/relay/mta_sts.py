@@ -13,15 +13,15 @@ Decisions:
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 
 from mailserver.mail.dns import CannotTell
 from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.mta_sts import NoStsPolicy, StsAnswer
 from mailserver.maillog import Sink, StsNotFetched, StsPolicyLearned, Trouble
 from mailserver.policy.mta_sts import parse_policy, policy_id
-from mailserver.ports import Blocking, Cancellable, Clock, ConnectionFailed, Lane, Overloaded, Resolver
-from mailserver.store.files import storage_error
+from mailserver.ports import Blocking, Clock, ConnectionFailed, Lane, Resolver
+from mailserver.relay.gathered_writes import GatheredWrites
 from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.sts_policies import FetchedPolicy, StsPolicyFile
 
@@ -57,9 +57,8 @@ class StsPolicies:
         self._known: dict[str, FetchedPolicy] = {}
         self._not_before: dict[str, float] = {}
         self._fetching: dict[str, list[Deferred[None]]] = {}
-        self._timer: Cancellable | None = None
-        self._turn = DeferredLock()
-        self._may_write = True
+        effect = "policies are remembered only within this run until it can; tried again every ten seconds"
+        self._writes = GatheredWrites(file.path, self._write, _GATHER_S, effect, clock, sink)
         self._is_stopped = False
 
     def load(self) -> None:
@@ -70,7 +69,7 @@ class StsPolicies:
             self._sink(Trouble("", f"{self._file.path} is damaged", str(damage), "policies are fetched anew"))
         except (NewerFormat, OSError) as trouble:
             # Not to be written over: it belongs to another release, or its disk is in trouble.
-            self._may_write = False
+            self._writes.is_allowed = False
             self._sink(Trouble("", str(self._file.path), str(trouble), "policies are remembered only within this run"))
 
     async def policy(self, domain: str) -> StsAnswer:
@@ -145,7 +144,7 @@ class StsPolicies:
             del self._known[next(iter(self._known))]
         if known is None or known.policy != policy:
             self._sink(StsPolicyLearned(domain, policy.mode.value, policy.hosts))
-        self._write_later()
+        self._writes.later()
 
     def _failed(self, domain: str, reason: str) -> None:
         self._sink(StsNotFetched(domain, reason))
@@ -156,31 +155,10 @@ class StsPolicies:
 
     # --- the disk -----------------------------------------------------------------------------------------------------
 
-    def _write_later(self) -> None:
-        if self._timer is None and self._may_write and not self._is_stopped:
-            self._timer = self._clock.call_later(_GATHER_S, self._begin_write)
-
-    def _begin_write(self) -> None:
-        self._timer = None
-        Deferred.fromCoroutine(self._write())
-
     async def _write(self) -> None:
-        """One at a time, each with what is true when it begins. What could not be written is fetched again one day."""
-        await self._turn.acquire()
-        try:
-            await self._blocking.run(Lane.GENERAL, self._file.write, dict(self._known))
-        except Overloaded:
-            self._write_later()
-        except OSError as trouble:
-            what = f"{self._file.path} cannot be written"
-            self._sink(Trouble("", what, str(storage_error(trouble)), "policies are remembered only within this run"))
-        finally:
-            self._turn.release()
+        await self._blocking.run(Lane.GENERAL, self._file.write, dict(self._known))
 
     async def stop(self) -> None:
         """Write what was not written yet."""
         self._is_stopped = True
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-            await self._write()
+        await self._writes.stop()

@@ -1,9 +1,8 @@
 """What is remembered of other servers: answers from memory, writes behind the back of mail. Async over doors."""
 
-from twisted.internet.defer import Deferred, DeferredLock
-
 from mailserver.maillog import Sink, Trouble
-from mailserver.ports import Blocking, Cancellable, Clock, Lane, Overloaded, PeerTls
+from mailserver.ports import Blocking, Clock, Lane, PeerTls
+from mailserver.relay.gathered_writes import GatheredWrites
 from mailserver.store.files import storage_error
 from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.tls_history import TlsHistoryFile
@@ -19,13 +18,9 @@ class PeerHistory:
     def __init__(self, file: TlsHistoryFile, blocking: Blocking, clock: Clock, sink: Sink) -> None:
         self._file = file
         self._blocking = blocking
-        self._clock = clock
         self._sink = sink
         self._hosts: dict[str, PeerTls] = {}
-        self._timer: Cancellable | None = None
-        self._turn = DeferredLock()
-        self._may_write = True
-        self._is_told = False
+        self._writes = GatheredWrites(file.path, self._write, _GATHER_S, "tried again every minute", clock, sink)
 
     def load(self) -> None:
         """Read the file (blocking). What cannot be read is told, and mail goes on without it."""
@@ -39,7 +34,7 @@ class PeerHistory:
             self._sink(Trouble("", f"{self._file.path} is damaged", str(damage), f"{where}; the list begins empty"))
         except (NewerFormat, OSError) as trouble:
             # Not to be written over: it belongs to another release, or its disk is in trouble.
-            self._may_write = False
+            self._writes.is_allowed = False
             effect = "servers that stop to offer TLS are noticed only within this run"
             self._sink(Trouble("", str(self._file.path), str(trouble), effect))
 
@@ -53,39 +48,11 @@ class PeerHistory:
         self._hosts[host] = seen
         if len(self._hosts) > MAX_HOSTS:
             del self._hosts[next(iter(self._hosts))]
-        self._write_later()
-
-    def _write_later(self) -> None:
-        if self._timer is None and self._may_write:
-            self._timer = self._clock.call_later(_GATHER_S, self._begin_write)
-
-    def _begin_write(self) -> None:
-        self._timer = None
-        Deferred.fromCoroutine(self._write())
+        self._writes.later()
 
     async def _write(self) -> None:
-        """One at a time, each with what is true when it begins."""
-        await self._turn.acquire()
-        try:
-            await self._blocking.run(Lane.GENERAL, self._file.write, dict(self._hosts))
-        except Overloaded:
-            self._write_later()
-        except OSError as trouble:
-            if not self._is_told:
-                what = f"{self._file.path} cannot be written"
-                self._sink(Trouble("", what, str(storage_error(trouble)), "tried again every minute"))
-            self._is_told = True
-            self._write_later()
-        else:
-            self._is_told = False
-        finally:
-            self._turn.release()
+        await self._blocking.run(Lane.GENERAL, self._file.write, dict(self._hosts))
 
     async def stop(self) -> None:
         """Write what was not written yet."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-            await self._write()
-            if self._timer is not None:
-                self._timer.cancel()
+        await self._writes.stop()

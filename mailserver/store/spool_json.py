@@ -37,6 +37,20 @@ def read_object(
     return value
 
 
+def read_list(octets: bytes, key: str, newest: int, most_octets: int) -> list[object]:
+    """The items of a file `{"version": N, "<key>": [...]}`. Raises `Damaged` or `NewerFormat`."""
+    if len(octets) > most_octets:
+        raise Damaged("the list is too long")
+    about = read_object(octets, frozenset(("version", key)), "list", are_others_allowed=True)
+    version = read_count(about, "version")
+    if version > newest:
+        raise NewerFormat(version, newest)
+    items = about.get(key)
+    if version < 1 or len(about) > 2 or not isinstance(items, list):
+        raise Damaged("the list has unknown parts")
+    return items
+
+
 def read_text(about: dict[str, object], key: str, default: str | None = None) -> str:
     """A text; missing without a default is damage."""
     value = about.get(key, default)

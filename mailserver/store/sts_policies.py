@@ -21,7 +21,7 @@ from pathlib import Path
 
 from mailserver.mail.mta_sts import StsMode, StsPolicy
 from mailserver.store.files import Files
-from mailserver.store.spool_json import Damaged, NewerFormat, read_count, read_object
+from mailserver.store.spool_json import Damaged, read_list
 
 STS_POLICIES_VERSION = 1
 _MAX_OCTETS = 64 * 1024 * 1024
@@ -83,16 +83,7 @@ def encode(policies: Mapping[str, FetchedPolicy]) -> bytes:
 
 def decode(octets: bytes) -> dict[str, FetchedPolicy]:
     """What a file says. Raises `Damaged` or `NewerFormat`."""
-    if len(octets) > _MAX_OCTETS:
-        raise Damaged("the list is too long")
-    about = read_object(octets, frozenset(("version", "policies")), "list", are_others_allowed=True)
-    version = read_count(about, "version")
-    if version > STS_POLICIES_VERSION:
-        raise NewerFormat(version, STS_POLICIES_VERSION)
-    items = about.get("policies")
-    if version < 1 or len(about) > 2 or not isinstance(items, list):
-        raise Damaged("the list has unknown parts")
-    return dict(map(_policy, items))
+    return dict(map(_policy, read_list(octets, "policies", STS_POLICIES_VERSION, _MAX_OCTETS)))
 
 
 def _policy(item: object) -> tuple[str, FetchedPolicy]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mailserver.ports import PeerTls
 from mailserver.store.files import Files
-from mailserver.store.spool_json import Damaged, NewerFormat, read_count, read_object
+from mailserver.store.spool_json import Damaged, read_list
 
 TLS_HISTORY_VERSION = 1
 _MAX_OCTETS = 16 * 1024 * 1024
@@ -66,16 +66,7 @@ def encode(hosts: Mapping[str, PeerTls]) -> bytes:
 
 def decode(octets: bytes) -> dict[str, PeerTls]:
     """What a file says. Raises `Damaged` or `NewerFormat`."""
-    if len(octets) > _MAX_OCTETS:
-        raise Damaged("the list is too long")
-    about = read_object(octets, frozenset(("version", "hosts")), "list", are_others_allowed=True)
-    version = read_count(about, "version")
-    if version > TLS_HISTORY_VERSION:
-        raise NewerFormat(version, TLS_HISTORY_VERSION)
-    items = about.get("hosts")
-    if version < 1 or len(about) > 2 or not isinstance(items, list):
-        raise Damaged("the list has unknown parts")
-    return dict(map(_host, items))
+    return dict(map(_host, read_list(octets, "hosts", TLS_HISTORY_VERSION, _MAX_OCTETS)))
 
 
 def _host(item: object) -> tuple[str, PeerTls]:

@@ -1,0 +1,67 @@
+"""Writing behind the back of mail what would be pleasant to know after a restart. Async over doors."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, DeferredLock
+
+from mailserver.maillog import Sink, Trouble
+from mailserver.ports import Cancellable, Clock, Overloaded
+from mailserver.store.files import storage_error
+
+
+class GatheredWrites:
+    """Gathers changes for `gather_s` seconds, then has `write` put down all there is; one write at a time.
+
+    A write that fails is told once, with `effect`, and tried again after as long. `is_allowed` False: the file belongs
+    to somebody else, nothing is ever written.
+    """
+
+    def __init__(
+        self, path: Path, write: Callable[[], Awaitable[None]], gather_s: float, effect: str, clock: Clock, sink: Sink
+    ) -> None:
+        self._path = path
+        self._write_all = write
+        self._gather_s = gather_s
+        self._effect = effect
+        self._clock = clock
+        self._sink = sink
+        self._timer: Cancellable | None = None
+        self._turn = DeferredLock()
+        self._is_told = False
+        self._is_stopped = False
+        self.is_allowed = True
+
+    def later(self) -> None:
+        """Something has changed."""
+        if self._timer is None and self.is_allowed and not self._is_stopped:
+            self._timer = self._clock.call_later(self._gather_s, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        Deferred.fromCoroutine(self._write())
+
+    async def _write(self) -> None:
+        await self._turn.acquire()
+        try:
+            await self._write_all()
+        except Overloaded:
+            self.later()
+        except OSError as trouble:
+            if not self._is_told:
+                what = f"{self._path} cannot be written"
+                self._sink(Trouble("", what, str(storage_error(trouble)), self._effect))
+            self._is_told = True
+            self.later()
+        else:
+            self._is_told = False
+        finally:
+            self._turn.release()
+
+    async def stop(self) -> None:
+        """Write what was not written yet, once; nothing after that."""
+        self._is_stopped = True
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+            await self._write()
