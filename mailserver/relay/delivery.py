@@ -4,26 +4,23 @@ Whatever happens here, the answer is an outcome; trouble that nobody named is `D
 (promise 3).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from mailserver.mail.address import Mailbox
-from mailserver.mail.envelope import OriginalRecipient, Recipient
 from mailserver.mail.outcome import Bounced, Deferred, Delivered, Outcome, Stage
 from mailserver.mail.route import Route
-from mailserver.mail.trace import local_trace, source_of_copies
+from mailserver.mail.trace import local_trace
 from mailserver.mail.transcript import Transcript
-from mailserver.maillog import Expanded, Trouble
+from mailserver.maillog import Trouble
 from mailserver.ports import (
     Destination,
-    Lane,
     LocalMailboxes,
     NoDestination,
     Overloaded,
-    Report,
     StorageFull,
     StorageTrouble,
 )
 from mailserver.relay.doors import RelayDoors
+from mailserver.relay.expansion import EXPANDED
 from mailserver.relay.ledger import Ledger
 from mailserver.store.spool import StoredMessage
 
@@ -32,20 +29,12 @@ _UNTOLD = "the attempt ended without a result"
 
 
 class Delivery:
-    """Makes attempts. `ledger` takes the copies that an alias makes; `announce` tells the queue of them."""
+    """Makes attempts. `ledger` takes what was said in them."""
 
-    def __init__(
-        self,
-        doors: RelayDoors,
-        ledger: Ledger,
-        announce: Callable[[Report], None],
-        *,
-        keeps_transcripts: bool = False,
-    ) -> None:
+    def __init__(self, doors: RelayDoors, ledger: Ledger, *, keeps_transcripts: bool = False) -> None:
         self._doors = doors
         self._keeps_transcripts = keeps_transcripts
         self._ledger = ledger
-        self._announce = announce
 
     async def attempt(self, message: StoredMessage, attempts: Mapping[int, int]) -> dict[int, Outcome]:
         """Try these recipients (place in the envelope -> attempts so far): one outcome for each. Never raises."""
@@ -100,7 +89,7 @@ class Delivery:
                 mailbox = destination.mailboxes[0]
                 trace = local_trace(message.envelope.reverse_path, mailbox)
                 return Delivered(file=await self._doors.mailboxes.file(mailbox, trace, message.content))
-            return await self._expand(destination, message, number)
+            return EXPANDED
         except StorageFull as trouble:
             return self._put_off(message, "the mailbox has no room", trouble)
         except (StorageTrouble, OSError) as trouble:
@@ -112,26 +101,3 @@ class Delivery:
         """The log gets the details, the outcome (and so a report) only plain words."""
         self._doors.sink(Trouble(message.queue_id, reason, str(trouble), "deferred"))
         return Deferred(reason, Stage.LOCAL)
-
-    async def _expand(self, destination: LocalMailboxes, message: StoredMessage, number: int) -> Outcome:
-        """An alias with several targets: a new message with a recipient for each, so that each has its own outcome.
-
-        Its reports are the business of the new message (RFC 3461 5.2.7).
-        """
-        whole = await self._doors.blocking.run(
-            Lane.QUEUE, self._doors.spool.read_content, message.content, message.content.length
-        )
-        alias = message.envelope.recipients[number]
-        targets = (*destination.mailboxes, *destination.outside)
-        envelope = message.envelope.with_recipients(_behind(alias, mailbox) for mailbox in targets)
-        copy = Report(self._doors.new_queue_id(), envelope, whole, source_of_copies(message.source))
-        await self._ledger.add_report(copy)
-        addresses = tuple(str(mailbox) for mailbox in targets)
-        self._doors.sink(Expanded(copy.queue_id, message.queue_id, str(alias.mailbox), addresses))
-        self._announce(copy)
-        return Delivered(host="the addresses behind the alias", dsn_passed_on=True)
-
-
-def _behind(alias: Recipient, mailbox: Mailbox) -> Recipient:
-    orcpt = alias.orcpt or OriginalRecipient("rfc822" if alias.mailbox.is_ascii else "utf-8", str(alias.mailbox))
-    return Recipient(mailbox, alias.notify, orcpt)

@@ -1,4 +1,4 @@
-"""Which reports a message owes, and getting them into the queue. Async over doors.
+"""Which reports and copies (`expansion`) a message owes, and getting them into the queue. Async over doors.
 
 A final state and the queue id of its report reach the disk in one write; then the report itself; then the mark that it
 is there, or the removal; only then the report is sent. A crash in between is made up for at start (`spool`, row 5).
@@ -29,6 +29,7 @@ from mailserver.ports import Lane, Overloaded, Report
 from mailserver.relay.bounce import OCTETS_WANTED, Subject, is_report_of_failure, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
 from mailserver.relay.dsn_fields import Action, RecipientReport
+from mailserver.relay.expansion import Expansion, is_expansion, owes_copy
 from mailserver.relay.ledger import Ledger
 from mailserver.relay.opened import Opened
 from mailserver.relay.progress import (
@@ -57,11 +58,13 @@ class Reporting:
         self._settings = settings
         self._ledger = ledger
         self._announce = announce
+        self._expansion = Expansion(doors, ledger)
 
     def assign(self, opened: Opened, message: StoredMessage, outcomes: dict[int, Outcome]) -> None:
         """Give each recipient that has come to its end the id of the report it owes, in memory; the caller writes it.
 
-        One report for all that were given up in this pass, one for all successes that want one.
+        One report for all that were given up in this pass, one for all successes that want one, and a copy instead of
+        a report for each alias that is expanded.
         """
         failures = [number for number in outcomes if failure_report(*self._pair(opened, message, number))]
         successes = [
@@ -78,7 +81,8 @@ class Reporting:
             failures, successes = (given_up if self._may_be_double_bounce(message) else []), []
         if len(failures) < len(given_up):
             self._doors.sink(ReportDropped(message.queue_id, why_no_report(message.envelope, Action.FAILED)))
-        for numbers in (failures, successes):
+        expanded = [[number] for number, outcome in outcomes.items() if is_expansion(outcome)]
+        for numbers in (failures, successes, *expanded):
             report_id = self._doors.new_queue_id() if numbers else ""
             for number in numbers:
                 opened.progress[number] = replace(opened.progress[number], report=report_id)
@@ -105,7 +109,10 @@ class Reporting:
             if report_id in opened.reports_under_way:  # another job was faster while we waited
                 continue
             opened.reports_under_way.add(report_id)
-            if report_id not in found:
+            if report_id not in found and owes_copy(opened.progress[numbers[0]]):
+                copy = await self._expansion.copy(QueueId(report_id), message, numbers[0])
+                made += [copy] if copy is not None else []
+            elif report_id not in found:
                 told = [
                     about
                     for recipient, one in (self._pair(opened, message, number) for number in numbers)

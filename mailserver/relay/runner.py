@@ -59,7 +59,7 @@ class RelayRunner:
             wake=self._pump.wake,
         )
         self._open = OpenMessages(doors.spool, doors.blocking)
-        self._delivery = Delivery(doors, self._ledger, self._announce, keeps_transcripts=settings.keeps_transcripts)
+        self._delivery = Delivery(doors, self._ledger, keeps_transcripts=settings.keeps_transcripts)
         self._reporting = Reporting(doors, settings, self._ledger, self._announce)
         tell_this = partial(tell_unreadable, doors.sink)
         self._orders = Orders(

@@ -26,9 +26,8 @@ What a crash (or a power cut) can leave, who cleans it up, and the test that sho
     power cut left empty or lost is written anew by the next attempt: it is for looking at and nothing depends on it.
 13. A message that was delivered at the first attempt and whose removal a power cut has undone: the folder is synced at
    most half a second after such a removal. It is row 2 and is sent again (at least once). A kill undoes no removal.
-
-14. An alias with several targets was expanded (its copies are in the queue) and the removal of the message, or its
-   state, is not on disk: it is expanded again, and each target may get it twice.
+14. An alias with several targets is done and the copy that it becomes is not marked: as a report in row 5. The copy's
+   queue id is in the alias's state, and it is sent only when it is marked, so no target gets it twice.
 
 The steps of a change are in `spool_changes`. Beyond these rows, `tests/faults` stops at every step of all of them, with
 every state of the disk that a power cut may leave.

@@ -36,8 +36,6 @@ class Story:
     refused: tuple[str, ...] = ()
     most: int = 1
     most_sent: int = 2
-    # In the place of both where a kill and a power cut came one after the other.
-    most_after_two: int = 0
     about: dict = field(default_factory=dict)
 
 
@@ -203,7 +201,7 @@ QUEUE = [
     Story("held and released", (Letter(1, (), (FAR, FARTHER)),), act=_by_order(hold, release)),
     Story("removed by order", (Letter(1, (), (FAR,)),), act=_by_order(hold, remove)),
     Story("bounced by order", (Letter(1, (), (FAR,)),), act=_by_order(bounce), refused=(FAR,), most=2),
-    Story("an alias that is expanded", (Letter(1, (), (TEAM,)),), old_mail, most=2, most_after_two=8),
+    Story("an alias that is expanded", (Letter(1, (), (TEAM,)),), old_mail, most=2),
     Story("a start with work to do", (Letter(1, (), (FAR,)),), half_done, refused=(FARTHER,), most=2),
     Story("with transcripts", (Letter(1, (), (FAR,)),), answer=later_then_ok, about={"transcripts": True}),
 ]
