@@ -3,11 +3,13 @@
 One door: `load_config`. `schema` has the keys, `values` the rules for single values, `rules` those between keys.
 """
 
+from mailserver.config.acme import AcmeChallenge, KeyType
 from mailserver.config.fault import ConfigError
 from mailserver.config.listeners import Listener, ListenerCheck
 from mailserver.config.load import DEFAULT_PATHS, find_config, load_config
 from mailserver.config.schema import (
     Accounts,
+    Acme,
     AddressFamily,
     Auth,
     Authentication,
@@ -40,6 +42,8 @@ from mailserver.config.values import HostPort
 __all__ = [
     "DEFAULT_PATHS",
     "Accounts",
+    "Acme",
+    "AcmeChallenge",
     "AddressFamily",
     "Auth",
     "AuthWithoutTls",
@@ -55,6 +59,7 @@ __all__ = [
     "Hold",
     "HostPort",
     "Journal",
+    "KeyType",
     "Listen",
     "Listener",
     "ListenerCheck",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from mailserver.config.acme import broken_acme_rules, unwise_acme
 from mailserver.config.fault import shown
 from mailserver.config.listeners import Listener, ListenerCheck
 from mailserver.config.schema import AuthWithoutTls, Check, Config, DmarcUse, Listen, Relay, SmarthostTls, SpfFail
@@ -32,6 +33,7 @@ def broken_rules(config: Config, check_listener: ListenerCheck | None) -> list[s
     errors += _accounts_elsewhere(config)
     errors += _folders(config)
     errors += _tls(config)
+    errors += broken_acme_rules(config)
     errors += _relay(config)
     return errors
 
@@ -49,6 +51,7 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
         bound, _ = _listeners(config, check_listener)
         warnings += _clear_passwords(config, bound)
         warnings += _believing_anybody(bound)
+    warnings += unwise_acme(config)
     if config.storage.state in config.sendmail.drop.parents and not config.practice.accounts:
         warnings.append(
             f"sendmail.drop: {shown(str(config.sendmail.drop))}: lies within storage.state, which no other user can "

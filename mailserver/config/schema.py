@@ -14,6 +14,7 @@ from typing import Annotated
 from attrs import Factory, frozen
 
 from mailserver.config import values
+from mailserver.config.acme import Acme as Acme
 from mailserver.config.hold import Hold as Hold
 from mailserver.config.hold import tables as hold_tables
 from mailserver.config.schedules import ScheduleTable, notice_time, retry_times
@@ -294,6 +295,7 @@ class Config:
     accounts: Accounts = Accounts()
     listen: Listen = Listen()
     tls: Tls = Tls()
+    acme: Acme = Factory(Acme)
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
     auth: Auth = Auth()

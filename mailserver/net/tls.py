@@ -28,6 +28,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtoc
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from mailserver.mail.certificate import covers
 from mailserver.store.files import Files
 
 # Forward secrecy first; plain RSA stays for scanners and other old devices, for which the alternative is no TLS at all.
@@ -67,7 +68,7 @@ class CertificateFacts:
         found = []
         if self.not_after <= now:
             found.append(f"the certificate expired on {_day(self.not_after)}")
-        if not any(_covers(name, hostname) for name in self.names):
+        if not any(covers(name, hostname) for name in self.names):
             found.append(f"the certificate is for {', '.join(self.names) or 'no name'} and not for {hostname}")
         return tuple(found)
 
@@ -99,8 +100,11 @@ class ServerTls:
 
 def _load(files: CertificateFiles) -> tuple[CertificateFacts, SSL.Context]:
     """The facts and a context from the two files, or `CertificateTrouble`."""
-    chain = _read_chain(files.certificate)
-    key_pem = _read(files.private_key, "private key")
+    certificate_pem = _read(files.certificate, "certificate")
+    chain = _chain(files.certificate, certificate_pem)
+    # One file may hold both. It is read once then: a file that is replaced meanwhile must not give halves of two.
+    is_one_file = files.private_key == files.certificate
+    key_pem = certificate_pem if is_one_file else _read(files.private_key, "private key")
     try:
         key = serialization.load_pem_private_key(key_pem, password=None)
     except TypeError:
@@ -133,9 +137,9 @@ def _load(files: CertificateFiles) -> tuple[CertificateFacts, SSL.Context]:
     return _facts(chain[0]), context
 
 
-def _read_chain(path: Path) -> list[x509.Certificate]:
+def _chain(path: Path, pem: bytes) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(_read(path, "certificate"))
+        return x509.load_pem_x509_certificates(pem)
     except ValueError as fault:
         raise CertificateTrouble(f"{path} holds no certificate chain in PEM form ({fault})") from None
 
@@ -168,14 +172,6 @@ def _facts(certificate: x509.Certificate) -> CertificateFacts:
         not_after=certificate.not_valid_after_utc.timestamp(),
         is_self_signed=certificate.subject == certificate.issuer,
     )
-
-
-def _covers(name: str, hostname: str) -> bool:
-    """Whether a certificate's name, perhaps `*.example.org`, fits a host name (RFC 9525 6.3)."""
-    name, hostname = name.lower(), hostname.lower()
-    if name.startswith("*."):
-        return hostname.partition(".")[2] == name[2:]
-    return name == hostname
 
 
 def _day(moment: float) -> str:
