@@ -15,6 +15,7 @@ from attrs import Factory, frozen
 
 from mailserver.config import values
 from mailserver.config.acme import Acme as Acme
+from mailserver.config.doctor import Doctor
 from mailserver.config.hold import Hold as Hold
 from mailserver.config.hold import tables as hold_tables
 from mailserver.config.schedules import ScheduleTable, notice_time, retry_times
@@ -306,6 +307,7 @@ class Config:
     pop3: Pop3 = Pop3()
     journal: Journal = Journal()
     sendmail: Sendmail = Sendmail()
+    doctor: Doctor = Doctor()
     path: Path = Path("mailserver.toml")
     warnings: tuple[str, ...] = ()
 
