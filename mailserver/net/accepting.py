@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
+from mailserver.net.server_transport import QuickServer
+
 # A round takes so many connections before everybody else gets a turn: a flood of them must not hold up those who talk.
 ACCEPTS_EACH_ROUND = 32
 # For so long nobody is taken when there are no descriptors; the kernel keeps those who come.
@@ -39,6 +41,7 @@ class Shortage:
 class PatientPort(Port):
     """A TCP port on a socket that listens already."""
 
+    transport = QuickServer
     # A reactor that keeps time as well; Twisted's port promises less.
     reactor: Any
     _shortage: Shortage

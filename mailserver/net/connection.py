@@ -187,7 +187,7 @@ class Connection(TwistedProtocol):
         """
         transport = self.transport
         is_unexpected = self._reason and not (self._is_shutting_down and not self._is_in_content())
-        if not is_unexpected or self._has_input_ended or type(transport) is not Server or transport.TLS:
+        if not is_unexpected or self._has_input_ended or not isinstance(transport, Server) or transport.TLS:
             return False
         self._is_lingering = True
         transport.loseWriteConnection()

@@ -9,7 +9,9 @@ from typing import Any
 
 from twisted.internet.tcp import Client, Server
 
-_PLAIN = (Client, Server)
+from mailserver.net.server_transport import QuickServer
+
+_PLAIN = (Client, QuickServer, Server)
 
 
 def send(transport: Any, octets: bytes) -> None:
