@@ -307,7 +307,7 @@ class Config:
     pop3: Pop3 = Pop3()
     journal: Journal = Journal()
     sendmail: Sendmail = Sendmail()
-    doctor: Doctor = Doctor()
+    doctor: Doctor = Factory(Doctor)
     path: Path = Path("mailserver.toml")
     warnings: tuple[str, ...] = ()
 
