@@ -68,3 +68,15 @@ class HostAnswer:
 
     answer: AddressAnswer
     tlsa_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRecords:
+    """Records of any type: their data as a zone file has it (RFC 1035 5.1), names with their final dot.
+
+    `name` is where CNAMEs led. `is_authentic`: a validating resolver on this machine vouches for all of it (DNSSEC).
+    """
+
+    answer: TextAnswer
+    name: str = ""
+    is_authentic: bool = False

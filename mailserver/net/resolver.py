@@ -15,6 +15,7 @@ from mailserver.mail.address import canonical_domain
 from mailserver.mail.dns import (
     AddressAnswer,
     CannotTell,
+    FoundRecords,
     HostAnswer,
     IpAddress,
     MxAnswer,
@@ -43,7 +44,7 @@ _A, _CNAME, _PTR, _MX, _TXT, _AAAA, _TLSA = 1, 5, 12, 15, 16, 28, 52
 
 
 class CachingResolver:
-    """The doors `Resolver` and `SignedResolver`. `servers` are (address, port); empty is what the system uses."""
+    """The doors `Resolver`, `SignedResolver` and `RecordResolver`. `servers` are (address, port); empty is what the system uses."""
 
     def __init__(
         self,
@@ -105,6 +106,15 @@ class CachingResolver:
             return NoRecords()
         octets = [bytes(record.data) for record in records.found]
         return tuple(TlsaRecord(one[0], one[1], one[2], one[3:]) for one in octets if len(one) > 3) or NoRecords()
+
+    async def records(self, name: str, kind: str) -> FoundRecords:
+        """Records of any type that `net.record_text` knows, authentic or not."""
+        from mailserver.net.record_text import KINDS, zone_form
+
+        records = await self._ask(name, KINDS[kind])
+        found = records.found
+        answer = tuple(zone_form(one, kind) for one in found) if isinstance(found, tuple) else found
+        return FoundRecords(answer, records.name or name.lower(), records.is_authentic)
 
     async def _ask_addresses(self, host: str, *, ipv4: bool, ipv6: bool) -> "list[Records]":
         kinds = [kind for kind, is_wanted in ((_AAAA, ipv6), (_A, ipv4)) if is_wanted]

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from mailserver.mail.dns import (
     AddressAnswer,
+    FoundRecords,
     HostAnswer,
     IpAddress,
     MxAnswer,
@@ -32,6 +33,13 @@ class Resolver(Protocol):
 
     def pointer(self, address: IpAddress) -> Awaitable[TextAnswer]:
         """PTR names of an address."""
+
+
+class RecordResolver(Resolver, Protocol):
+    """DNS as a look at what is published needs it."""
+
+    def records(self, name: str, kind: str) -> Awaitable[FoundRecords]:
+        """Records as a zone file has them: `A`, `AAAA`, `CAA`, `CNAME`, `MX`, `NS`, `PTR`, `SRV`, `TLSA` or `TXT`."""
 
 
 class SignedResolver(Protocol):

@@ -16,10 +16,11 @@ A zone is a dictionary from names to records; keys of a record dictionary are ty
         "big.example.net": {"truncate": true, "A": ["127.0.0.1"]},
         "cut.example.net": {"cut": 6, "cut_over": ["udp"], "A": ["127.0.0.1"]},
         "far.example.net": {"follow": false, "CNAME": ["mx.example.net"]},
+        "*.wild.example.net": {"TXT": ["for all names below"]},
         "*": {"rcode": "REFUSED"}
     }
 
-A name that is not there is NXDOMAIN (unless `*` is), a type that is not there NODATA, both with an SOA. CNAMEs are
+A name that is not there is NXDOMAIN (unless a wildcard of a domain above it or `*` is), a type that is not there NODATA, both with an SOA. CNAMEs are
 followed inside the zone unless `follow` is false. A name with `signed` is told with the AD bit, if the question has it
 and every name on the way is signed, too. `cut` octets are missing at the end of an answer. `ttl` sets the
 seconds all may be remembered; 0 if unsaid.
@@ -98,7 +99,7 @@ class DnsServer:
         return wire[: len(wire) - entry.get("cut", 0)] if is_cut else wire
 
     def _entry(self, name):
-        return self.zone.get(name, self.zone.get("*"))
+        return entry_of(self.zone, name)
 
     def _fill(self, response, name, kind):
         for _ in range(20):
@@ -122,6 +123,17 @@ class DnsServer:
         ttl = (self._entry(name) or {}).get("ttl", 0)
         soa = f". . 1 3600 600 86400 {ttl}"
         response.authority.append(dns.rrset.from_text("test.", ttl, "IN", "SOA", soa))
+
+
+def entry_of(zone, name):
+    """What a zone has of a name, by itself or by the nearest wildcard; None when it does not exist."""
+    rest = name
+    while name not in zone and rest:
+        _, _, rest = rest.partition(".")
+        wildcard = f"*.{rest}" if rest else "*"
+        if wildcard in zone:
+            return zone[wildcard]
+    return zone.get(name)
 
 
 def _rrset(name, ttl, kind, values):

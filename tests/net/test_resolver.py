@@ -33,6 +33,11 @@ ZONE = {
     "remembered.example.net": {"A": ["192.0.2.7"], "ttl": 60},
     "1.2.0.192.in-addr.arpa": {"PTR": ["mx.example.net"]},
     "empty.example.net": {"TXT": ["here"]},
+    "_imap._tcp.example.net": {"SRV": ["0 0 0 ."]},
+    "_pop3s._tcp.example.net": {"SRV": ["0 1 995 MX.example.net."]},
+    "_25._tcp.mx.example.net": {"TLSA": ["3 1 1 " + "0a" * 32]},
+    "authority.example.net": {"CAA": ['0 issue "ca.example"', '128 iodef "mailto:\\"a\\"@example.net"']},
+    "quotes.example.net": {"TXT": ['say "yes" \\ no']},
 }
 
 
@@ -102,6 +107,37 @@ async def test_both_families_come_together_and_cnames_are_followed(resolver, nam
 async def test_one_family_is_enough_for_an_answer(resolver):
     assert await resolver.addresses("four.example.net") == (ip_address("192.0.2.4"),)
     assert await resolver.addresses("four.example.net", ipv4=False) == NoRecords()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("four.example.net", "A", ("192.0.2.4",)),
+        ("mx.example.net", "AAAA", ("2001:db8::1",)),
+        ("null.example.net", "MX", ("0 .",)),
+        ("example.net", "MX", ("20 backup.example.net.", "10 mx.example.net.")),
+        ("_imap._tcp.example.net", "SRV", ("0 0 0 .",)),
+        ("_pop3s._tcp.example.net", "SRV", ("0 1 995 mx.example.net.",)),
+        ("_25._tcp.mx.example.net", "TLSA", ("3 1 1 " + "0a" * 32,)),
+        ("authority.example.net", "CAA", ('0 issue "ca.example"', '128 iodef "mailto:\\"a\\"@example.net"')),
+        ("quotes.example.net", "TXT", ('"say \\"yes\\" \\\\ no"',)),
+        ("1.2.0.192.in-addr.arpa", "PTR", ("mx.example.net.",)),
+        ("alias.example.net", "CNAME", ("mx.example.net.",)),
+        ("nowhere.example.net", "SRV", NoSuchName()),
+        ("four.example.net", "CAA", NoRecords()),
+        ("broken.example.net", "CAA", CannotTell("SERVFAIL")),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_records_of_any_type_come_as_a_zone_file_has_them(resolver, name, kind, expected):
+    found = (await resolver.records(name, kind)).answer
+    assert (set(found), len(found)) == (set(expected), len(expected)) if isinstance(found, tuple) else found == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_records_behind_an_alias_tell_where_it_leads(resolver):
+    found = await resolver.records("alias.example.net", "AAAA")
+    assert (found.answer, found.name, found.is_authentic) == (("2001:db8::1",), "mx.example.net", False)
 
 
 @pytest_twisted.ensureDeferred
