@@ -44,7 +44,10 @@ _A, _CNAME, _PTR, _MX, _TXT, _AAAA, _TLSA = 1, 5, 12, 15, 16, 28, 52
 
 
 class CachingResolver:
-    """The doors `Resolver`, `SignedResolver` and `RecordResolver`. `servers` are (address, port); empty is what the system uses."""
+    """The doors `Resolver`, `SignedResolver` and `RecordResolver`.
+
+    `servers` are (address, port); empty is what the system uses.
+    """
 
     def __init__(
         self,

@@ -20,10 +20,10 @@ A zone is a dictionary from names to records; keys of a record dictionary are ty
         "*": {"rcode": "REFUSED"}
     }
 
-A name that is not there is NXDOMAIN (unless a wildcard of a domain above it or `*` is), a type that is not there NODATA, both with an SOA. CNAMEs are
-followed inside the zone unless `follow` is false. A name with `signed` is told with the AD bit, if the question has it
-and every name on the way is signed, too. `cut` octets are missing at the end of an answer. `ttl` sets the
-seconds all may be remembered; 0 if unsaid.
+A name that is not there is NXDOMAIN (unless a wildcard of a domain above it or `*` is), a type that is not there
+NODATA, both with an SOA. CNAMEs are followed inside the zone unless `follow` is false. A name with `signed` is told
+with the AD bit, if the question has it and every name on the way is signed, too. `cut` octets are missing at the end
+of an answer. `ttl` sets the seconds all may be remembered; 0 if unsaid.
 """
 
 import argparse
