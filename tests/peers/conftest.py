@@ -3,7 +3,7 @@
 Run them with `make test-peers`, after `tests/peers/fetch_peers.sh --clients`. A program that is missing fails the test.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,20 @@ from tests.peers.ours import OurServer
 from tests.peers.postfix import Postfix
 from tests.peers.running import MAILBOX_OWNER, give_to, open_folder
 from tests.peers.unbound import Unbound
+
+# Our servers that a test has started: what they logged is part of the report when it fails.
+STARTED = pytest.StashKey[list[OurServer]]()
+LOG_SHOWN_CHARS = 12_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A client that hung tells nothing; our log does."""
+    report = yield
+    if report.failed:
+        for server in item.stash.get(STARTED, []):
+            report.sections.append(("log of our server", server.log[-LOG_SHOWN_CHARS:]))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -127,12 +141,16 @@ def an_owned_maildir(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def start_server(folder: Path, stack: ExitStack, certificate: Certificate) -> Callable[..., OurServer]:
+def start_server(
+    folder: Path, stack: ExitStack, certificate: Certificate, request: pytest.FixtureRequest
+) -> Callable[..., OurServer]:
     """Starts our server with its own settings, and kills it at the end."""
 
     def start(settings: Mapping[str, object] | None = None, **arguments) -> OurServer:
         (folder / "mailserver").mkdir()
-        return stack.enter_context(OurServer(folder / "mailserver", certificate, settings, **arguments))
+        server = stack.enter_context(OurServer(folder / "mailserver", certificate, settings, **arguments))
+        request.node.stash.setdefault(STARTED, []).append(server)
+        return server
 
     return start
 
