@@ -7,7 +7,7 @@ threads do not survive a fork.
 import resource
 from collections.abc import Iterator
 from random import SystemRandom
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
@@ -25,6 +25,7 @@ from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.ids import QueueId, QueueIds
 from mailserver.mail.reply import Reply
 from mailserver.maillog import Sink
+from mailserver.net.challenges import Challenges
 from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
 from mailserver.net.control import ControlServer, queue_commands, relay_commands, suppression_commands
 from mailserver.net.dialer import TcpDialer
@@ -36,6 +37,7 @@ from mailserver.net.services import Poll, Starter
 from mailserver.pickup import Pickup
 from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.ports import Acceptance, Blocking, Clock, Conversation, NextHop, Report, Stream
+from mailserver.postmaster_notes import PostmasterNotes
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
@@ -68,6 +70,9 @@ from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.sts_policies import StsPolicyFile
 from mailserver.store.suppression import SuppressionFile, SuppressionList
 from mailserver.store.tls_history import TlsHistoryFile
+
+if TYPE_CHECKING:
+    from mailserver.acme_keeper import AcmeKeeper
 
 # What the queue may take of the time in which the process has to stop.
 QUEUE_STOP_S = 5.0
@@ -141,11 +146,15 @@ class Assembly:
             (config.storage.maildirs, config.storage.state),
             config.storage.min_free,
         )
+        self.challenges = Challenges()
+        self.notes = PostmasterNotes(self.reporter, self.committer, self.new_queue_id, clock, log)
+        self.acme_keeper = self._acme_keeper(reactor)
         commands = {
             **queue_commands(self.runner, log),
             **suppression_commands(self.suppression),
             **relay_commands(self.transmitter),
             **journal_commands(journal),
+            **({} if self.acme_keeper is None else self.acme_keeper.commands()),
         }
         self.control = ControlServer(reactor, config.storage.state, commands)
         self._guesses = login_guesses(config)
@@ -183,6 +192,23 @@ class Assembly:
                 wanted.dmarc, wanted.dmarc_overrides, wanted.dmarc_quarantine is DmarcQuarantine.REFUSE
             ),
             checks_loopback=wanted.check_loopback,
+        )
+
+    def _acme_keeper(self, reactor: Any) -> "AcmeKeeper | None":
+        """What obtains certificates, when the configuration wants that; imported only then."""
+        if not self._config.acme.is_on:
+            return None
+        from mailserver.acme_keeper import make_keeper
+
+        return make_keeper(
+            self._config,
+            reactor,
+            self.tls,
+            self.challenges,
+            blocking=self.blocking,
+            clock=self._clock,
+            log=self._log,
+            tell_postmaster=self.notes.send,
         )
 
     def _front_desk(self, reactor: Any) -> FrontDesk:
@@ -354,6 +380,7 @@ class Assembly:
             Poll("drop", self._clock, DROP_POLL_S, self.pickup.look),
             Poll("MTA-STS refresh", self._clock, STS_POLL_S, self.policies.look),
             Poll("DKIM keys", self._clock, DKIM_POLL_S, self.dkim_keeper.look),
+            *([] if self.acme_keeper is None else self.acme_keeper.services()),
         ]
 
     def _start_queue(self) -> None:

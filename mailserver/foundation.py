@@ -58,6 +58,10 @@ def lay_foundation(config: Config, now: float) -> Foundation:
         practice = _practice_accounts(config)
         if practice:
             accounts.load()
+        if tls is None and config.acme.is_on:
+            from mailserver.acme_keeper import obtained_tls
+
+            tls = obtained_tls(config.storage.state)
         if tls is None:
             tls = ServerTls(ensure_self_signed(config.storage.state / "tls", config.hostname, now))
             return Foundation(lock, accounts, tls, smarthost, practice, tls.files.certificate)

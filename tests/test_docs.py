@@ -39,6 +39,7 @@ def test_every_word_of_the_log_is_explained_and_no_other():
         "docs/authentication.md",
         "docs/flow.md",
         "docs/bounces.md",
+        "docs/certificates.md",
         "docs/queue-format.md",
         "docs/transport-security.md",
         "docs/why.md",

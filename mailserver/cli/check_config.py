@@ -3,6 +3,7 @@
 The files that the configuration names are looked into as well, because the server would refuse to start without them.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sized
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from mailserver.cli.context import CliContext
 from mailserver.cli.directory import load_accounts, remarks
 from mailserver.config import AuthWithoutTls, BareNewlines, Config, SmarthostTls, Times
+from mailserver.config.acme import wanted_names
 from mailserver.destinations import PasswordFileTrouble, smarthost_route
 from mailserver.mail.address import Mailbox
 from mailserver.store.accounts import AccountsFile
@@ -69,6 +71,13 @@ def _unreadable(config: Config, key: str, path: Path) -> Iterator[str]:
 
 
 def _certificate_warnings(config: Config) -> Iterator[str]:
+    if config.acme.is_on:
+        if config.acme.dns_hook is not None and not os.access(config.acme.dns_hook, os.X_OK):
+            yield f'{config.path}: acme.dns_hook: "{config.acme.dns_hook}": is not a program that can be run'
+        for key in ("ca_file", "eab_key_file"):
+            path: Path | None = getattr(config.acme, key)
+            if path is not None:
+                yield from _unreadable(config, f"acme.{key}", path)
     if config.tls.certificate is None or config.tls.private_key is None:
         return
     from mailserver.net.tls import CertificateFiles, ServerTls
@@ -92,11 +101,18 @@ def _summary(config: Config, accounts: AccountsFile) -> Iterator[str]:
     yield f"new mail is put off when less than {_octets(config.storage.min_free)} are free on either disk"
     yield ""
     yield from _listening(config)
-    yield f"certificate: {config.tls.certificate or 'self-signed, made at the first start'}"
+    yield f"certificate: {_certificate(config)}"
     yield f"messages up to {_octets(config.smtp.max_message_size)}, to {config.smtp.max_recipients} recipients each"
     yield from _exceptions(config)
     yield ""
     yield from _outgoing(config)
+
+
+def _certificate(config: Config) -> str:
+    if config.acme.is_on:
+        names = ", ".join(wanted_names(config))
+        return f"for {names}, obtained from {config.acme.directory} over {config.acme.challenge.value}"
+    return str(config.tls.certificate or "self-signed, made at the first start")
 
 
 def _accounts(config: Config, accounts: AccountsFile) -> str:

@@ -25,6 +25,8 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "suppression": ("mailserver.cli.suppression", "suppression"),
     "why": ("mailserver.cli.why", "why"),
     "dkim": ("mailserver.cli.dkim", "dkim"),
+    "doctor": ("mailserver.cli.doctor", "doctor"),
+    "certificate": ("mailserver.cli.certificate", "certificate"),
     "sendmail": ("mailserver.cli.sendmail_command", "sendmail"),
     "explain": ("mailserver.cli.explain", "explain"),
 }

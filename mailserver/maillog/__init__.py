@@ -14,6 +14,7 @@ from mailserver.maillog.arrival import (
     Filed,
     Queued,
     Refused,
+    Weighed,
 )
 from mailserver.maillog.clients import (
     Disconnected,
@@ -47,7 +48,13 @@ from mailserver.maillog.outward import (
     Tried,
 )
 from mailserver.maillog.process import (
+    CertificateFailed,
+    CertificateObtained,
+    CertificateRenewed,
     DkimKeyChanged,
+    DoctorLooked,
+    NeighborBack,
+    NeighborDown,
     Reloaded,
     ReloadRefused,
     Started,
@@ -73,11 +80,15 @@ __all__ = [
     "Accepted",
     "Authenticated",
     "BouncedEvent",
+    "CertificateFailed",
+    "CertificateObtained",
+    "CertificateRenewed",
     "DeferredEvent",
     "DestinationBack",
     "DestinationDown",
     "Disconnected",
     "DkimKeyChanged",
+    "DoctorLooked",
     "Erased",
     "Expanded",
     "Fetched",
@@ -90,6 +101,8 @@ __all__ = [
     "LookedUp",
     "MailEvent",
     "MaildropClosed",
+    "NeighborBack",
+    "NeighborDown",
     "Ordered",
     "QueueFileDamaged",
     "Queued",
@@ -115,5 +128,6 @@ __all__ = [
     "Tried",
     "Trouble",
     "Unsuppressed",
+    "Weighed",
     "nowhere",
 ]

@@ -54,6 +54,25 @@ class Filed(MailEvent):
     mailbox: str
     recipient: str
     file: str = field(default="", metadata=HISTORY)
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed(MailEvent):
+    """What speaks against a message that was taken, and what follows: `junk` or `none`.
+
+    `dnsbl`: each block list as `zen.example 192.0.2.7 +1`. `filter`: what rspamd said, as
+    `add header 8.10/6.00 BAYES_SPAM(5.10)`, or why it did not look. `dmarc`: the domain in From that asks for
+    quarantine.
+    """
+
+    word: ClassVar[str] = "weighed"
+    queue_id: str
+    peer: str
+    verdict: str
+    dnsbl: tuple[str, ...] = ()
+    filter: str = ""
+    dmarc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +89,8 @@ class Queued(MailEvent):
 class Refused(MailEvent):
     """A command or a message was refused with 4yz or 5yz. `command` is the verb; `about` the address in question.
 
-    `recipients` are those of a whole message that was refused; `service` is `smtp`, `submission` and so on.
+    `recipients` are those of a whole message that was refused; `service` is `smtp`, `submission` and so on. `detail` is
+    why, where the reply does not say all of it.
     """
 
     word: ClassVar[str] = "refused"
@@ -84,3 +104,4 @@ class Refused(MailEvent):
     hello: str = field(default="", metadata=HISTORY)
     login: str = field(default="", metadata=HISTORY)
     recipients: tuple[str, ...] = field(default=(), metadata=HISTORY)
+    detail: str = ""

@@ -57,6 +57,80 @@ class DkimKeyChanged(MailEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateObtained(MailEvent):
+    """The first certificate by ACME, or one for other names, is in force. `expires` is a day, `why` the reason."""
+
+    word: ClassVar[str] = "certificate-obtained"
+    is_log_only: ClassVar[bool] = True
+    names: tuple[str, ...]
+    issuer: str
+    expires: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRenewed(MailEvent):
+    """The certificate by ACME was replaced by a newer one for the same names, which is in force."""
+
+    word: ClassVar[str] = "certificate-renewed"
+    is_log_only: ClassVar[bool] = True
+    names: tuple[str, ...]
+    issuer: str
+    expires: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFailed(MailEvent):
+    """No certificate was given. `days_left` is what the one in force still has; None when there is none by ACME."""
+
+    word: ClassVar[str] = "certificate-failed"
+    is_trouble: ClassVar[bool] = True
+    is_log_only: ClassVar[bool] = True
+    names: tuple[str, ...]
+    reason: str
+    remedy: str
+    days_left: int | None
+    next_attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborDown(MailEvent):
+    """A program or service that mail is checked with does not answer as it should; `effect`: what happens meanwhile."""
+
+    word: ClassVar[str] = "neighbor-down"
+    is_trouble: ClassVar[bool] = True
+    is_log_only: ClassVar[bool] = True
+    what: str
+    reason: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborBack(MailEvent):
+    """It works again, after `down_s` seconds."""
+
+    word: ClassVar[str] = "neighbor-back"
+    is_log_only: ClassVar[bool] = True
+    what: str
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorLooked(MailEvent):
+    """The daily look is over: how many findings there are of each kind, and which are new or mended (docs/doctor.md)."""
+
+    word: ClassVar[str] = "doctor"
+    is_log_only: ClassVar[bool] = True
+    passed: int
+    warned: int
+    failed: int
+    unknown: int
+    worse: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble(MailEvent):
     """Something on our side does not work; what it means for mail stands in `effect`."""
 

@@ -38,6 +38,7 @@ class Lane(Enum):
     PASSWORDS = "passwords"  # slow hashes, two at once
     QUEUE = "queue"  # spool files: reading, state changes, removal
     GENERAL = "general"
+    CERTIFICATES = "certificates"  # orders at an ACME authority: minutes of waiting, one at a time
 
 
 class Overloaded(Exception):
