@@ -10,7 +10,9 @@ import attrs
 
 from mailserver.config.acme import broken_acme_rules, unwise_acme
 from mailserver.config.fault import shown
+from mailserver.config.junk import unwise_junk
 from mailserver.config.listeners import Listener, ListenerCheck
+from mailserver.config.own_mta_sts import unwise_mta_sts
 from mailserver.config.schema import AuthWithoutTls, Check, Config, DmarcUse, Listen, Relay, SmarthostTls, SpfFail
 from mailserver.mail.fault import SyntaxFault
 
@@ -52,6 +54,8 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
         warnings += _clear_passwords(config, bound)
         warnings += _believing_anybody(bound)
     warnings += unwise_acme(config)
+    warnings += unwise_mta_sts(config)
+    warnings += unwise_junk(config)
     if config.storage.state in config.sendmail.drop.parents and not config.practice.accounts:
         warnings.append(
             f"sendmail.drop: {shown(str(config.sendmail.drop))}: lies within storage.state, which no other user can "

@@ -18,9 +18,13 @@ from mailserver.config.acme import Acme as Acme
 from mailserver.config.doctor import Doctor
 from mailserver.config.hold import Hold as Hold
 from mailserver.config.hold import tables as hold_tables
+from mailserver.config.junk import Dnsbl, Junk, Rspamd, dnsbl_tables
+from mailserver.config.junk import WhenDown as WhenDown
+from mailserver.config.own_mta_sts import OwnMtaSts
 from mailserver.config.schedules import ScheduleTable, notice_time, retry_times
 from mailserver.config.schedules import tables as schedule_tables
 from mailserver.config.values import HostPort, choice, duration, list_of, only, size, whole_number
+from mailserver.config.web import Web
 from mailserver.mail.address import Mailbox
 from mailserver.mail.dmarc import DmarcQuarantine as DmarcQuarantine
 from mailserver.mail.dmarc import DmarcUse as DmarcUse
@@ -128,7 +132,8 @@ class Listen:
     pop3: Endpoints = ("tcp:110",)
     pop3s: Endpoints = ("tcp:995",)
     lmtp: NotYetEndpoints = ()
-    http: NotYetEndpoints = ()
+    http: Endpoints = ()
+    https: Endpoints = ()
 
 
 @frozen
@@ -240,7 +245,7 @@ class Authentication:
     spf_timeout: Seconds = 20.0
     received_spf: Flag = False
     dmarc: Annotated[DmarcUse, choice(DmarcUse)] = DmarcUse.CHECK
-    dmarc_quarantine: Annotated[DmarcQuarantine, choice(DmarcQuarantine)] = DmarcQuarantine.MARK
+    dmarc_quarantine: Annotated[DmarcQuarantine, choice(DmarcQuarantine)] = DmarcQuarantine.JUNK
     dmarc_overrides: Annotated[Mapping[str, DmarcUse], values.by_domain(choice(DmarcUse).read, '"check"')] = Factory(
         lambda: MappingProxyType({})
     )
@@ -297,12 +302,17 @@ class Config:
     listen: Listen = Listen()
     tls: Tls = Tls()
     acme: Acme = Factory(Acme)
+    mta_sts: OwnMtaSts = Factory(OwnMtaSts)
+    web: Web = Factory(Web)
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
     auth: Auth = Auth()
     relay: Relay = Relay()
     hold: Annotated[tuple[Hold, ...], hold_tables] = ()
     authentication: Authentication = Authentication()
+    junk: Junk = Junk()
+    dnsbl: Annotated[tuple[Dnsbl, ...], dnsbl_tables] = ()
+    rspamd: Rspamd = Rspamd()
     dns: Dns = Dns()
     pop3: Pop3 = Pop3()
     journal: Journal = Journal()

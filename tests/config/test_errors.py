@@ -201,10 +201,6 @@ BELOW_THE_TOP = [
         ['listen.lmtp: ["tcp:24"]: not available yet; leave it at [] or leave it out'],
     ),
     (
-        '[listen]\nhttp = ["tcp:80"]',
-        ['listen.http: ["tcp:80"]: not available yet; leave it at [] or leave it out'],
-    ),
-    (
         '[listen]\nsmtp = ["tcp:25", "tcp6:25"]',
         [
             'listen.smtp[1]: "tcp6:25": must be another port: listen.smtp[0] ("tcp:25") takes it too; tcp: without interface= listens on IPv4 and IPv6 at once, and tcp6: takes IPv4 with it'
@@ -411,8 +407,8 @@ BELOW_THE_TOP = [
         ['pop3.idle_timeout: 1979-05-27: must be a time such as "500ms", "15s", "5m", "4h" or "5d"'],
     ),
     (
-        "[web]\nport=80",
-        ["web: there is no such table"],
+        "[pages]\nport=80",
+        ["pages: there is no such table"],
     ),
     (
         '[relay]\nsmarthost_password = "geheim"',
