@@ -2,7 +2,7 @@
 # make test           all tests that need nothing but Python
 # make check          formatter, linter, types, import contract
 # make test-peers     tests against other programs (tests/peers/fetch_peers.sh gets them)
-# make test-scarce    disks that are full and clocks that are set (root, or unshare -rm; libfaketime)
+# make test-scarce    disks that are full or slow, clocks that are set (root, or unshare -rm; libfaketime, strace)
 # make test-packaging the plugin is found however the package was installed
 # make bench          benchmarks
 # make hostile        strangers who mean it harm, at full scale, and how long a failed login takes
