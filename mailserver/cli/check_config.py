@@ -36,7 +36,7 @@ def check_config(context: CliContext) -> None:
     """
     config = context.config
     accounts = load_accounts(context)
-    troubles = list(_troubles_with_files(config))
+    troubles = list(troubles_with_files(config))
     if troubles:
         context.refuse("\n".join(troubles))
     for line in _summary(config, accounts):
@@ -45,8 +45,8 @@ def check_config(context: CliContext) -> None:
         context.warn(warning)
 
 
-def _troubles_with_files(config: Config) -> Iterator[str]:
-    """In the words the server would say at its start."""
+def troubles_with_files(config: Config) -> Iterator[str]:
+    """What is wrong with the files that a configuration names, in the words the server would say at its start."""
     try:
         smarthost_route(config)
     except PasswordFileTrouble as trouble:

@@ -49,7 +49,7 @@ def create(context: CliContext, domain: str, unchecked: bool) -> None:
             context.refuse(
                 f"{name} has keys already: see mailserver dkim show {name}, or mailserver dkim rotate {name}"
             )
-        made = _make(folder, name, unchecked)
+        made = make_keys(folder, name, is_unchecked=unchecked)
     _say_made(context, made, unchecked)
 
 
@@ -74,7 +74,7 @@ def rotate(context: CliContext, domain: str, unchecked: bool) -> None:
             context.refuse(f"new keys of {name} wait already: publish what mailserver dkim show {name} prints")
         if not active:
             context.refuse(f"{name} has no keys in use: mailserver dkim create {name}")
-        made = _make(folder, name, unchecked)
+        made = make_keys(folder, name, is_unchecked=unchecked)
         if unchecked:
             folder.save_all([key.retiring(now, context.config.relay.longest_life) for key in active])
     _say_made(context, made, unchecked)
@@ -187,7 +187,8 @@ def _keys(context: CliContext, folder: DkimKeyFolder, domain: str | None) -> lis
     return [key for key in keys if domain is None or key.domain == domain]
 
 
-def _make(folder: DkimKeyFolder, domain: str, is_unchecked: bool) -> list[DkimKey]:
+def make_keys(folder: DkimKeyFolder, domain: str, *, is_unchecked: bool = False) -> list[DkimKey]:
+    """A key for each algorithm, within `folder.changing()`. Raises `OSError`."""
     now = time.time()
     selectors = new_selectors(folder.names(domain), now)
     made = [folder.make(domain, selectors[algorithm], algorithm, now) for algorithm in ALGORITHMS]

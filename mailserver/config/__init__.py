@@ -6,7 +6,7 @@ One door: `load_config`. `schema` has the keys, `values` the rules for single va
 from mailserver.config.acme import AcmeChallenge, KeyType
 from mailserver.config.fault import ConfigError
 from mailserver.config.listeners import Listener, ListenerCheck
-from mailserver.config.load import DEFAULT_PATHS, find_config, load_config
+from mailserver.config.load import DEFAULT_PATHS, find_config, load_config, read_config
 from mailserver.config.schema import (
     Accounts,
     Acme,
@@ -77,4 +77,5 @@ __all__ = [
     "Tls",
     "find_config",
     "load_config",
+    "read_config",
 ]

@@ -37,7 +37,11 @@ def load_config(path: Path | str | None = None, check_listener: ListenerCheck | 
     are, and the rules about them are not applied. Raises `ConfigError` with all errors, each with the file's name.
     """
     path = find_config(Path(path) if path is not None else None)
-    text = _text(path)
+    return read_config(_text(path), path, check_listener)
+
+
+def read_config(text: str, path: Path, check_listener: ListenerCheck | None = None) -> Config:
+    """The same from a text that stands at `path`, or is going to. Touches no disk."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
