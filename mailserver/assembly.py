@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from mailserver.config import Check, Config, Dane, DmarcQuarantine, Listener, MtaSts, RememberedTls, SpfFail
 from mailserver.destinations import Destinations
 from mailserver.dkim_keeper import DkimKeeper
+from mailserver.doctor.plug import doctor_commands, doctor_services
 from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
 from mailserver.mail.address import Mailbox
@@ -100,6 +101,7 @@ class Assembly:
         journal: JournalFeed | None = None,
     ) -> None:
         self._config = config
+        self._reactor = reactor
         self._clock = clock
         self._log = log
         self._host = host_part(config.hostname)
@@ -155,6 +157,7 @@ class Assembly:
             **relay_commands(self.transmitter),
             **journal_commands(journal),
             **({} if self.acme_keeper is None else self.acme_keeper.commands()),
+            **doctor_commands(self.tls),
         }
         self.control = ControlServer(reactor, config.storage.state, commands)
         self._guesses = login_guesses(config)
@@ -381,7 +384,20 @@ class Assembly:
             Poll("MTA-STS refresh", self._clock, STS_POLL_S, self.policies.look),
             Poll("DKIM keys", self._clock, DKIM_POLL_S, self.dkim_keeper.look),
             *([] if self.acme_keeper is None else self.acme_keeper.services()),
+            *self._doctor_services(),
         ]
+
+    def _doctor_services(self) -> list[IService]:
+        return doctor_services(
+            self._config,
+            self._reactor,
+            self.tls,
+            self.directory,
+            self.notes.send,
+            blocking=self.blocking,
+            clock=self._clock,
+            log=self._log,
+        )
 
     def _start_queue(self) -> None:
         self.runner.start()
