@@ -69,6 +69,7 @@ class AcmeKeeper:
     def __init__(
         self,
         config: Config,
+        folder: AcmeFolder,
         tls: ServerTls,
         showing: Showing,
         *,
@@ -81,7 +82,7 @@ class AcmeKeeper:
         suggest: Suggest = suggested_renewal,
     ) -> None:
         self._config = config
-        self._folder = AcmeFolder(config.storage.state)
+        self._folder = folder
         self._tls = tls
         self._showing = showing
         self._blocking = blocking
@@ -331,6 +332,7 @@ def make_keeper(
     assert showing is not None, "the server has a listener of its own"
     return AcmeKeeper(
         config,
+        AcmeFolder(config.storage.state),
         tls,
         showing,
         blocking=blocking,
