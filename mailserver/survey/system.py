@@ -7,6 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 
 from mailserver.ports import Blocking, Clock, Dialer, Resolver
 from mailserver.survey.doors import Page, SurveyDoors, WebTrouble
@@ -85,7 +87,7 @@ class SimpleWeb:
                 timer.cancel()
 
     async def _get(self, url: str) -> Page:
-        from twisted.web.client import Agent, PartialDownloadError, ResponseFailed, readBody
+        from twisted.web.client import Agent, ResponseFailed
         from twisted.web.error import SchemeNotSupported
         from twisted.web.http_headers import Headers
 
@@ -93,13 +95,13 @@ class SimpleWeb:
             agent = Agent(self._reactor, connectTimeout=_WEB_S)
             headers = Headers({"User-Agent": ["mailserver"]})
             response: Any = await agent.request(b"GET", url.encode("ascii"), headers)
-            body = await readBody(response)
+            start = _Start()
+            response.deliverBody(start)
+            body = await start.done
         except ResponseFailed as failed:
             if failed.reasons and failed.reasons[0].check(CancelledError):
                 raise CancelledError from None
             raise WebTrouble("no answer that could be read") from failed
-        except PartialDownloadError:
-            raise WebTrouble("the answer broke off") from None
         except DNSLookupError:
             raise WebTrouble("the host is not known") from None
         except (ConnectError, ConnectionClosed, SchemeNotSupported, OSError, ValueError) as failed:
@@ -108,7 +110,36 @@ class SimpleWeb:
         if response.code >= 300:
             # The clock of whoever sends us elsewhere is as good as any other.
             return Page("", _seconds(date))
-        return Page(body[:_MAX_PAGE_OCTETS].decode("utf-8", "replace"), _seconds(date))
+        return Page(body.decode("utf-8", "replace"), _seconds(date))
+
+
+class _Start(Protocol):
+    """The first octets of a page; the rest is not waited for."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.done: Deferred[bytes] = Deferred()
+        self._octets = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        """More of it."""
+        self._octets += data
+        if len(self._octets) >= _MAX_PAGE_OCTETS and not self.done.called:
+            self.done.callback(self._octets[:_MAX_PAGE_OCTETS])
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionClosed())) -> None:  # noqa: B008 - Twisted's signature
+        """The end, or what broke it."""
+        from twisted.web.client import ResponseDone
+        from twisted.web.http import PotentialDataLoss
+
+        if self.done.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.done.callback(self._octets)
+        else:
+            self.done.errback(WebTrouble("the answer broke off"))
 
 
 def _seconds(date: str) -> float | None:
