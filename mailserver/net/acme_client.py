@@ -199,10 +199,12 @@ class AcmeClient:
             error = error.error
         if isinstance(error, messages.Error):
             code = code_of(error.typ)
-            name = error.identifier.value if error.identifier is not None else ""
+            # What it is about may stand one level below (RFC 8555 6.7.1).
+            about = error.subproblems[0] if error.subproblems else error
+            name = about.identifier.value if about.identifier is not None else ""
             return AcmeTrouble(
                 f"the authority refused: {_words(error)}",
-                remedy(code, name=name),
+                remedy(code if code != "compound" else code_of(about.typ), name=name),
                 wait_s=self._seconds(self._network.retry_after),
                 is_limited=code == "rateLimited",
             )

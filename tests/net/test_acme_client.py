@@ -1,0 +1,202 @@
+"""What a client says about an authority that is not as it should be. How it works with a real one: tests/peers."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from mailserver.config import load_config
+from mailserver.net import acme_order
+from mailserver.net.acme_client import AcmeClient
+from mailserver.net.acme_order import order, settings_stamp, showing_for, suggested_renewal
+from mailserver.net.acme_values import AcmeTrouble, Authority
+from mailserver.store.acme_folder import AcmeFolder
+from mailserver.store.certificates import make_key
+from tests.fakes.authority import FakeAuthority
+
+NOW = 1_750_000_000.0
+KEY = make_key("p256")
+
+
+class Strange(BaseHTTPRequestHandler):
+    """Answers everything with `server.answer`: status, header fields, body."""
+
+    def do_GET(self):
+        status, fields, body = self.server.answer
+        self.send_response(status)
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def authority():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Strange)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def trouble_of(authority):
+    client = AcmeClient(Authority(f"http://127.0.0.1:{authority.server_port}/dir"), KEY, now=lambda: NOW)
+    with pytest.raises(AcmeTrouble) as caught:
+        client.obtain(("mail.example.org",), KEY, None)
+    return caught.value
+
+
+def problem(code, detail, **more):
+    return json.dumps({"type": f"urn:ietf:params:acme:error:{code}", "detail": detail, **more}).encode()
+
+
+PROBLEM = {"Content-Type": "application/problem+json"}
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait_s"),
+    [
+        ({"Retry-After": "86400"}, 86400.0),
+        ({"Retry-After": "Sun, 15 Jun 2025 16:06:40 GMT"}, 3600.0),
+        ({"Retry-After": "Sun, 15 Jun 2014 16:06:40 GMT"}, 0.0),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_asked_too_often(authority, retry_after, wait_s):
+    authority.answer = (429, PROBLEM | retry_after, problem("rateLimited", "too many certificates for example.org"))
+    trouble = trouble_of(authority)
+    assert str(trouble) == "the authority refused: too many certificates for example.org (rateLimited)"
+    assert (trouble.wait_s, trouble.is_limited) == (wait_s, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "remedy"),
+    [
+        (
+            (503, {"Retry-After": "120"}, b"down for maintenance"),
+            "127.0.0.1:PORT answered with HTTP status 503 and no reason",
+            "certificate renew",
+        ),
+        ((404, {}, b"nothing here"), "127.0.0.1:PORT answered with HTTP status 404 and no reason", "acme.directory"),
+        (
+            (200, {"Content-Type": "application/json"}, b'{"hello": "world"}'),
+            "127.0.0.1:PORT does not answer as an ACME server does",
+            "acme.directory",
+        ),
+        ((200, {}, b"<html>"), "127.0.0.1:PORT does not answer as an ACME server does", "acme.directory"),
+        (
+            (403, PROBLEM, problem("userActionRequired", "terms \x1b[31mhave\nchanged")),
+            "the authority refused: terms ?[31mhave changed (userActionRequired)",
+            "its terms have changed",
+        ),
+        (
+            (
+                400,
+                PROBLEM,
+                problem(
+                    "compound",
+                    "see below",
+                    subproblems=[
+                        {
+                            "type": "urn:ietf:params:acme:error:caa",
+                            "detail": "CAA forbids",
+                            "identifier": {"type": "dns", "value": "a.example"},
+                        }
+                    ],
+                ),
+            ),
+            "the authority refused: see below (compound); a.example: CAA forbids",
+            "the CAA records of a.example allow other authorities",
+        ),
+    ],
+)
+def test_strange_answers(authority, answer, reason, remedy):
+    authority.answer = answer
+    trouble = trouble_of(authority)
+    assert str(trouble).startswith(reason.replace("PORT", str(authority.server_port)))
+    assert remedy in trouble.remedy
+    assert len(str(trouble)) < 700
+
+
+def test_nobody_there_is_told_as_that():
+    client = AcmeClient(Authority("https://127.0.0.1:1/dir"), KEY)
+    with pytest.raises(AcmeTrouble, match=r"127\.0\.0\.1:1 cannot be reached: .*refused") as caught:
+        client.obtain(("mail.example.org",), KEY, None)
+    assert "https://127.0.0.1:1" in caught.value.remedy
+
+
+def test_advice_that_cannot_be_had_is_none(authority):
+    authority.answer = (500, {}, b"")
+    client = AcmeClient(Authority(f"http://127.0.0.1:{authority.server_port}/dir"), KEY)
+    assert client.suggested_renewal(b"") is None
+
+
+# --- from the configuration -------------------------------------------------------------------------------------------
+
+CONFIG = 'hostname = "mail.example.org"\ndomains = ["example.org"]\npostmaster = "a@example.org"\n[acme]\n'
+ON = CONFIG + 'directory = "https://127.0.0.1:1/dir"\nagree_terms = true\nwebroot = "www"\n'
+
+
+def configured(tmp_path, more=""):
+    path = tmp_path / "mailserver.toml"
+    path.write_text(ON + 'names = ["mail.example.org"]\n' + more)
+    return load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('ca_file = "ca.pem"', "ca.pem cannot be read"),
+        ('eab_key_id = "kid"\neab_key_file = "kid.key"', "kid.key cannot be read: No such file"),
+    ],
+)
+def test_files_that_are_missing_are_told(tmp_path, more, reason):
+    config = configured(tmp_path, more)
+    folder = AcmeFolder(tmp_path / "var")
+    with pytest.raises(AcmeTrouble, match=reason) as caught:
+        order(config, folder, showing_for(config.acme), no_sleep, lambda: NOW)
+    assert caught.value.remedy.startswith("mend acme.")
+    assert suggested_renewal(config, folder, lambda: NOW) is None
+
+
+def test_a_state_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "var").write_bytes(b"no folder")
+    config = configured(tmp_path)
+    with pytest.raises(AcmeTrouble, match="not a directory"):
+        order(config, AcmeFolder(tmp_path / "var"), showing_for(config.acme), no_sleep, lambda: NOW)
+
+
+def no_sleep(seconds):
+    raise AssertionError("there is nothing to wait for")
+
+
+def test_the_stamp_follows_what_an_order_depends_on(tmp_path):
+    first = settings_stamp(configured(tmp_path))
+    assert settings_stamp(configured(tmp_path)) == first
+    assert settings_stamp(configured(tmp_path, 'contact = "a@example.org"')) != first
+    assert settings_stamp(configured(tmp_path, 'renew_before = "10d"')) == first
+
+
+@pytest.mark.parametrize(
+    ("more", "before", "is_same"),
+    [
+        ("", "p256", True),
+        ("reuse_key = false", "p256", False),
+        ("", "rsa2048", False),
+        ('key_type = "rsa2048"', "rsa2048", True),
+    ],
+)
+def test_the_key_stays_unless_it_may_not(tmp_path, more, before, is_same):
+    folder = AcmeFolder(tmp_path / "var")
+    key = make_key(before)
+    folder.install(key, FakeAuthority().issue(key, ("mail.example.org",), NOW))
+    config = configured(tmp_path, more)
+    found = acme_order.in_force(folder)
+    assert (acme_order._key(config.acme, found) == key) is is_same
+    assert found.standing(config.acme).has_wanted_key is (before == config.acme.key_type.value)
