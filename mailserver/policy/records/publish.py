@@ -161,7 +161,8 @@ def _mta_sts(site: Site) -> Iterator[Record]:
         text = f"v=STSv1; id={site.sts_ids[domain]}"
         purpose = "there is a policy that mail to you must come with TLS; the id changes with the policy (MTA-STS)"
         yield Record(f"_mta-sts.{domain}", "TXT", quoted(text), purpose, Need.RECOMMENDED, Topic.MTA_STS)
-        yield from _web_host(site, f"mta-sts.{domain}", "where others fetch that policy over HTTPS (MTA-STS)")
+        if site.serves_policy:
+            yield from _web_host(site, f"mta-sts.{domain}", "where others fetch that policy over HTTPS (MTA-STS)")
 
 
 def _tls_reports(site: Site) -> Iterator[Record]:
@@ -193,11 +194,15 @@ def _services(site: Site) -> Iterator[Record]:
 
 
 def _autoconfig(site: Site) -> Iterator[Record]:
+    """Outlook looks at `autodiscover.<domain>` too, but our certificate is for the name that the SRV record tells."""
     if not site.has_autoconfig:
         return
     for domain in site.domains:
         yield from _web_host(site, f"autoconfig.{domain}", "where Thunderbird and others fetch their settings")
-        yield from _web_host(site, f"autodiscover.{domain}", "where Outlook and others fetch their settings")
+        purpose = "where Outlook and others fetch their settings"
+        value = f"0 0 443 {site.hostname}."
+        name = f"_autodiscover._tcp.{domain}"
+        yield Record(name, "SRV", value, purpose, Need.OPTIONAL, Topic.SERVICE)
 
 
 def _web_host(site: Site, name: str, purpose: str) -> Iterator[Record]:

@@ -87,10 +87,11 @@ class Site:
     `addresses` are those at which the world reaches it, `sources` those it sends from (empty: the same). `helo` is its
     name in EHLO (empty: `hostname`). `smarthost` is the host that mail leaves through, empty for none; `sends_directly`
     whether any mail leaves without it. `spf_include` are domains whose SPF records name those who send for us. `dkim`
-    are keys whose records have to be in DNS. `sts_ids` has the id of our own MTA-STS policy by domain. `tlsa` are
-    SHA-256 hashes (hex) of the public keys in force, as long as renewals keep them. `reports_to` gets the reports of
-    others about our mail (None: the postmaster of each domain), `tls_reports_to` those about TLS. `caa_issuer` is the
-    name under which our certificates' authority goes in CAA records, empty for none.
+    are keys whose records have to be in DNS. `sts_ids` has the id of our own MTA-STS policy by domain, `serves_policy`
+    says whether this server shows it over HTTPS, or another one. `tlsa` are SHA-256 hashes (hex) of the public keys in
+    force, as long as renewals keep them. `reports_to` gets the reports of others about our mail (None: the postmaster
+    of each domain), `tls_reports_to` those about TLS. `caa_issuer` is the name under which our certificates' authority
+    goes in CAA records, empty for none.
     """
 
     hostname: str
@@ -107,6 +108,7 @@ class Site:
     services: tuple[Service, ...] = ()
     reports_to: Mailbox | None = None
     tls_reports_to: Mailbox | None = None
+    serves_policy: bool = True
     has_autoconfig: bool = False
     caa_issuer: str = ""
 

@@ -51,7 +51,7 @@ def test_all_that_it_can_have():
         "_imaps._tcp.example.org SRV 0 0 0 .",
         "_imap._tcp.example.org SRV 0 0 0 .",
         "autoconfig.example.org CNAME mail.example.org.",
-        "autodiscover.example.org CNAME mail.example.org.",
+        "_autodiscover._tcp.example.org SRV 0 0 443 mail.example.org.",
         'mail.example.org CAA 0 issue "letsencrypt.org"',
     ]
 
@@ -130,6 +130,12 @@ def test_reports_to_a_chosen_mailbox():
     assert [one.name for one in of(site, Topic.DMARC_REPORTS)] == ["example.net._report._dmarc.example.org"]
     elsewhere = replace(site, reports_to=Mailbox("x", "report.example"))
     assert of(elsewhere, Topic.DMARC_REPORTS) == []
+
+
+def test_a_policy_that_another_server_shows_needs_its_record_alone():
+    site = replace(SITE, serves_policy=False)
+    assert "mta-sts.example.org" not in [one.name for one in of(site, Topic.WEB_HOST)]
+    assert len(of(site, Topic.MTA_STS)) == 1
 
 
 def test_a_web_host_that_is_the_server_itself_needs_no_alias():
