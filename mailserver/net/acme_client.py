@@ -11,11 +11,13 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Any
 
-import josepy
 import requests
 from acme import challenges, crypto_util, errors, messages
 from acme.client import ClientNetwork, ClientV2
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from josepy.errors import Error as JoseError
+from josepy.jwa import ES256
+from josepy.jwk import JWK, JWKEC
 
 from mailserver.mail.reply import printable
 from mailserver.net.acme_challenges import ChallengeTrouble, Proof, Showing
@@ -39,9 +41,9 @@ _MOST_WORDS = 500
 class _Network(ClientNetwork):
     """The library's, with more patience for nonces, and with the last Retry-After in mind."""
 
-    def __init__(self, key: josepy.JWK, authority: Authority) -> None:
+    def __init__(self, key: JWK, authority: Authority) -> None:
         super().__init__(
-            key, alg=josepy.ES256, user_agent=f"mailserver/{version('mailserver')}", timeout=_ANSWER_S
+            key, alg=ES256, user_agent=f"mailserver/{version('mailserver')}", timeout=_ANSWER_S
         )  # fmt: skip
         if authority.ca_file is not None:
             # The library hands this to `requests`, where a path is as good as true.
@@ -76,7 +78,7 @@ class AcmeClient:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._authority = authority
-        key = josepy.JWKEC(key=load_pem_private_key(account_key_pem, None))
+        key = JWKEC(key=load_pem_private_key(account_key_pem, None))
         self._network = _Network(key, authority)
         self._key = key
         self._wait = wait
@@ -126,7 +128,7 @@ class AcmeClient:
                 binding = messages.ExternalAccountBinding.from_data(
                     self._key.public_key(), key_id, secret, client.directory
                 )
-            except (ValueError, josepy.errors.Error):
+            except (ValueError, JoseError):
                 raise AcmeTrouble("the HMAC key in acme.eab_key_file is not base64url", "copy it once more") from None
         wanted = messages.NewRegistration.from_data(
             email=contact or None, terms_of_service_agreed=True, external_account_binding=binding
@@ -246,7 +248,7 @@ class AcmeClient:
 _TROUBLES = (
     errors.Error,
     requests.exceptions.RequestException,
-    josepy.errors.Error,
+    JoseError,
     KeyError,
     ValueError,
 )
