@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mailserver.config import Config
 from mailserver.doctor.check import Check, failed, passed, warned
 from mailserver.mail.address import Mailbox
-from mailserver.policy.routing import Here, find_route
+from mailserver.policy.routing import Here, Route, find_route
 from mailserver.store.account_tables import AccountTables
 from mailserver.store.passwords import is_known_hash
 
@@ -22,7 +22,7 @@ def check_postmaster(config: Config, tables: AccountTables) -> Iterator[Check]:
         f"{role}@{domain}"
         for domain in config.domains
         for role in ("postmaster", "abuse")
-        if not isinstance(find_route(Mailbox(role, domain), tables), Here)
+        if not _reaches_somebody(find_route(Mailbox(role, domain), tables), tables)
     ]
     is_made = config.postmaster in config.practice.accounts
     if not lost or is_made:
@@ -32,6 +32,14 @@ def check_postmaster(config: Config, tables: AccountTables) -> Iterator[Check]:
         yield failed(name, f"{', '.join(lost[:4])} reach nobody", remedy)
     else:
         yield failed(name, f"{', '.join(lost[:4])} reach nobody", "mailserver alias add, or name another in postmaster")
+
+
+def _reaches_somebody(route: Route, tables: AccountTables) -> bool:
+    """The roles are taken for the postmaster in any case, and filed where nobody looks if there is no such account."""
+    if not isinstance(route, Here):
+        return False
+    accounts = [tables.account(mailbox) for mailbox in route.mailboxes]
+    return bool(route.outside) or any(account is not None and account.is_enabled for account in accounts)
 
 
 def check_passwords(tables: AccountTables) -> Iterator[Check]:
