@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches the mail servers that the peer tests and the benchmarks talk to, without installing them.
+# Fetches the servers that the peer tests and the benchmarks talk to, without installing them.
 #
 # postfix, dovecot, chasquid and opensmtpd would fight over the machine's mail system (and start it), so their Debian
 # packages are only unpacked: into .cache/peers/root, together with the libraries they need and the machine lacks.
