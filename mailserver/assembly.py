@@ -20,6 +20,7 @@ from mailserver.dkim_keeper import DkimKeeper
 from mailserver.doctor.plug import doctor_commands, doctor_services
 from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
+from mailserver.junk_keeper import JunkKeeper, junk_folders
 from mailserver.mail.address import Mailbox
 from mailserver.mail.dns import IpAddress
 from mailserver.mail.envelope import Envelope, Notify, Recipient
@@ -39,6 +40,7 @@ from mailserver.pickup import Pickup
 from mailserver.policy.holding import HoldRule, Pattern
 from mailserver.ports import Acceptance, Blocking, Clock, Conversation, NextHop, Report, Stream
 from mailserver.postmaster_notes import PostmasterNotes
+from mailserver.relay.account_caps import AccountCaps
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
 from mailserver.relay.doors import RelayDoors, RelaySettings
@@ -58,6 +60,7 @@ from mailserver.session.pop3_server import Pop3Doors
 from mailserver.session.signing import Signer
 from mailserver.session.smtp_client import SmtpClientSession
 from mailserver.session.smtp_profile import SmtpDoors, SmtpSettings
+from mailserver.store.caps_usage import CapsFile
 from mailserver.store.commit import CommitWriter
 from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.store.drop import DropFolder
@@ -138,6 +141,16 @@ class Assembly:
             clock,
             log,
         )
+        self._junk_folders = junk_folders(config, foundation.accounts)
+        self.caps = AccountCaps(
+            config.caps,
+            CapsFile(config.storage.state, files),
+            self.find_destination,
+            lambda *told: self.notes.send(*told),
+            blocking=blocking,
+            clock=clock,
+            sink=log,
+        )
         self.runner = self._runner()
         self.committer = GroupCommitter(
             CommitWriter(files, self._maildirs, self.spool.paths),
@@ -161,11 +174,20 @@ class Assembly:
         }
         self.control = ControlServer(reactor, config.storage.state, commands)
         self._guesses = login_guesses(config)
-        self._smtp = self._smtp_doors()
+        self._smtp = self._smtp_doors(reactor)
         self.front_desk = self._front_desk(reactor)
         self.pickup = self._pickup()
 
-    def _smtp_doors(self) -> SmtpDoors:
+    def _smtp_doors(self, reactor: Any) -> SmtpDoors:
+        junk = JunkKeeper(
+            self._config,
+            reactor,
+            self._junk_folders,
+            resolver=self.resolver,
+            blocking=self.blocking,
+            clock=self._clock,
+            log=self._log,
+        )
         return SmtpDoors(
             directory=self.directory,
             credentials=self.credentials,
@@ -177,6 +199,7 @@ class Assembly:
             make_success_report=self._success_report,
             signer=self._signer,
             authentication=self._authentication(),
+            weigher=junk.weigher,
         )
 
     def _authentication(self) -> Authentication | None:
@@ -342,6 +365,8 @@ class Assembly:
             sink=self._log,
             tell_failure=_tell_failure,
             suppression=self.suppression,
+            caps=self.caps,
+            junk_folder=self._junk_folders,
         )
         schedule = Schedule(relay.retry, relay.expire_after, relay.delay_notice_after)
         times = {domain: relay.times_for(domain) for domain in relay.schedule}
@@ -366,6 +391,7 @@ class Assembly:
         self.suppression.load()
         self.dkim_keeper.load()
         self.history.load()
+        self.caps.load()
         self.policies.load()
         sweep(self._config.storage.maildirs, self._host, self._clock.now())
 
@@ -374,6 +400,7 @@ class Assembly:
         return [
             Starter("committer", self.committer.start, self.committer.stop),
             Starter("history of peers", None, self.history.stop),
+            Starter("caps", None, self.caps.stop),
             Starter("MTA-STS policies", None, self.policies.stop),
             Starter("transmitter", None, self.transmitter.close),
             Starter("suppression list", None, self.suppression.stop),

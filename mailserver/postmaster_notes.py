@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formataddr, formatdate
 
+from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Body, Envelope, Notify, Recipient
 from mailserver.mail.ids import QueueId
 from mailserver.mail.trace import OUR_OWN
@@ -34,27 +35,31 @@ class PostmasterNotes:
         self._clock = clock
         self._log = log
 
-    async def send(self, subject: str, text: str) -> bool:
-        """Whether it is on disk now. Trouble is told in the log; whoever sends decides whether to try again."""
+    async def send(self, subject: str, text: str, owner: Mailbox | None = None) -> bool:
+        """Whether it is on disk now; for `owner` too, where somebody else is concerned.
+
+        Trouble is told in the log; whoever sends decides whether to try again.
+        """
         queue_id, now = self._new_queue_id(), self._clock.now()
-        content = self._content(queue_id, subject, text, now)
-        recipient = Recipient(self._reporter.sender, frozenset({Notify.NEVER}))
+        readers = (self._reporter.sender,) if owner is None else (owner, self._reporter.sender)
+        content = self._content(queue_id, readers, subject, text, now)
         body = Body.SEVENBIT if content.isascii() else Body.EIGHTBITMIME
-        envelope = Envelope(None, (recipient,), body=body, size_octets=len(content))
+        recipients = tuple(Recipient(one, frozenset({Notify.NEVER})) for one in readers)
+        envelope = Envelope(None, recipients, body=body, size_octets=len(content))
         acceptance = Acceptance(queue_id, now, envelope, b"", remote=envelope.recipients, source=OUR_OWN)
         try:
             await self._committer.commit(acceptance, content)
         except (StorageFull, StorageTrouble, Overloaded) as trouble:
             self._log(Trouble("", "a note to the postmaster", str(trouble), f"it said: {subject}"))
             return False
-        self._log(ReportMade(queue_id, "", "note", str(self._reporter.sender)))
+        self._log(ReportMade(queue_id, "", "note", ", ".join(map(str, readers))))
         return True
 
-    def _content(self, queue_id: QueueId, subject: str, text: str, now: float) -> bytes:
+    def _content(self, queue_id: QueueId, readers: tuple[Mailbox, ...], subject: str, text: str, now: float) -> bytes:
         sender = self._reporter.sender
         message = EmailMessage(policy=SMTP)
         message["From"] = formataddr((f"Mail server {self._reporter.hostname}", str(sender)))
-        message["To"] = str(sender)
+        message["To"] = ", ".join(map(str, readers))
         message["Subject"] = " ".join(subject.split())
         message["Date"] = formatdate(now)
         message["Message-ID"] = f"<{queue_id}.note@{self._reporter.hostname}>"

@@ -15,6 +15,7 @@ from attrs import Factory, frozen
 
 from mailserver.config import values
 from mailserver.config.acme import Acme as Acme
+from mailserver.config.caps import Caps as Caps
 from mailserver.config.doctor import Doctor
 from mailserver.config.hold import Hold as Hold
 from mailserver.config.hold import tables as hold_tables
@@ -75,6 +76,14 @@ class RememberedTls(Enum):
 
     TELL = "tell"
     REQUIRE = "require"  # mail to it waits
+
+
+class PublishTlsa(Enum):
+    """Whether a TLSA record of our own is to be published."""
+
+    AUTO = "auto"  # where the server itself keeps the key of its certificate
+    ON = "on"
+    OFF = "off"
 
 
 class BareNewlines(Enum):
@@ -254,11 +263,16 @@ class Authentication:
 
 @frozen
 class Dns:
-    """Name servers as (address, port); empty is the system's."""
+    """Name servers as (address, port), empty is the system's; and what `mailserver dns` says is to be published.
+
+    `spf_include` are domains whose SPF records name others who send for us.
+    """
 
     servers: Annotated[
         tuple[tuple[str, int], ...], list_of(values.name_server, "name servers", '["127.0.0.1:5353"]')
     ] = ()
+    spf_include: Annotated[tuple[str, ...], list_of(values.domain, "domains", '["spf.isp.example"]')] = ()
+    tlsa: Annotated[PublishTlsa, choice(PublishTlsa)] = PublishTlsa.AUTO
 
 
 @frozen
@@ -309,10 +323,11 @@ class Config:
     auth: Auth = Auth()
     relay: Relay = Relay()
     hold: Annotated[tuple[Hold, ...], hold_tables] = ()
+    caps: Caps = Factory(Caps)
     authentication: Authentication = Authentication()
-    junk: Junk = Junk()
+    junk: Junk = Factory(Junk)
     dnsbl: Annotated[tuple[Dnsbl, ...], dnsbl_tables] = ()
-    rspamd: Rspamd = Rspamd()
+    rspamd: Rspamd = Factory(Rspamd)
     dns: Dns = Dns()
     pop3: Pop3 = Pop3()
     journal: Journal = Journal()

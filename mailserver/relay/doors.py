@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+from mailserver.mail.address import Mailbox
 from mailserver.mail.domains import most_specific
 from mailserver.mail.envelope import Recipient
 from mailserver.mail.ids import QueueId
 from mailserver.maillog import Sink
 from mailserver.policy.holding import HoldRule
 from mailserver.ports import Blocking, Clock, FindDestination, MailboxWriter, Transmitter
+from mailserver.relay.account_caps import AccountCaps
 from mailserver.relay.bounce import Reporter
 from mailserver.relay.schedule import Schedule
 from mailserver.relay.suppression import Suppressor
@@ -36,6 +38,9 @@ class RelayDoors:
     sink: Sink
     tell_failure: TellFailure
     suppression: Suppressor | None = None
+    caps: AccountCaps | None = None
+    # Which folder of a mailbox junk goes to; empty for the inbox.
+    junk_folder: Callable[[Mailbox], str] = lambda mailbox: ""
 
 
 @dataclass(frozen=True, slots=True)

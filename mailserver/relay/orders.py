@@ -16,6 +16,7 @@ from mailserver.mail.trace import is_of_copies, is_our_own, login_of
 from mailserver.maillog import BouncedEvent, Held, Ordered, Released, ReportDropped
 from mailserver.policy.holding import HoldRule, rules_that_hold
 from mailserver.ports import Overloaded
+from mailserver.relay.account_caps import BY_CAP
 from mailserver.relay.doors import RelayDoors
 from mailserver.relay.dsn_fields import Action
 from mailserver.relay.ledger import Ledger
@@ -98,10 +99,18 @@ class Orders:
         """Whether a rule takes any recipient of this new message; then `hold_on_entry` is its way in."""
         return bool(self._rules) and bool(self._taken(envelope, source))
 
-    async def hold_on_entry(self, queue_id: QueueId, source: str) -> None:
-        """Write down who is held by a rule, then let the others be tried. The message must be in the index already.
+    def over_cap(self, envelope: Envelope, source: str) -> str:
+        """Why this new message goes beyond what its sender's account may send; empty: it does not, and is counted.
 
-        A crash before that is on disk does no harm: without a state file the rules are asked again.
+        Once for each message, when it comes. A crash before the hold is on disk lets this one go.
+        """
+        return "" if self._doors.caps is None else self._doors.caps.judge(envelope, source)
+
+    async def hold_on_entry(self, queue_id: QueueId, source: str, over_cap: str = "") -> None:
+        """Write down who is held, by a rule or for a cap (all), then let the others be tried.
+
+        The message must be in the index already. A crash before that is on disk does no harm: without a state file the
+        rules are asked again.
         """
 
         async def enter(opened: Opened, message: StoredMessage) -> Done:
@@ -109,7 +118,12 @@ class Orders:
             now = self._doors.clock.now()
             for number, rule in taken.items():
                 opened.progress[number] = held(opened.progress[number], f"rule {rule.name}", rule.reason, now)
+            capped = [n for n, one in enumerate(opened.progress) if over_cap and one.may_be_tried]
+            for number in capped:
+                opened.progress[number] = held(opened.progress[number], BY_CAP, over_cap, now)
             await self._ledger.write_state(queue_id, opened.snapshot)
+            if capped:
+                self._doors.sink(Held(queue_id, _addresses(message, capped), BY_CAP, over_cap))
             for rule in dict.fromkeys(taken.values()):
                 numbers = [number for number, other in taken.items() if other is rule]
                 self._doors.sink(Held(queue_id, _addresses(message, numbers), f"rule {rule.name}", rule.reason))

@@ -167,16 +167,17 @@ class RelayRunner:
         `content`, with its octets, saves reading the file. In the reactor thread; returns at once. The age of a message
         is counted from now, whatever the wall clock says.
         """
-        if self._orders.is_held_on_entry(envelope, source):
-            self._enter(queue_id, source, self._doors.clock.monotonic())
+        over_cap = self._orders.over_cap(envelope, source)
+        if over_cap or self._orders.is_held_on_entry(envelope, source):
+            self._enter(queue_id, source, self._doors.clock.monotonic(), over_cap)
         elif self._queue.added(queue_id, envelope, self._doors.clock.monotonic()) and content is not None:
             self._open.remember(untried(queue_id, received_at, envelope, source, content))
 
-    def _enter(self, queue_id: QueueId, source: str, born: float) -> bool:
-        """A message that a rule takes: nobody is tried before it is written down who is held."""
+    def _enter(self, queue_id: QueueId, source: str, born: float, over_cap: str = "") -> bool:
+        """A message that a rule takes, or that is over a cap: nobody is tried before it is written who is held."""
         is_new = self._queue.entered(queue_id, born)
         if is_new:
-            self._pump.run(self._orders.hold_on_entry(queue_id, source))
+            self._pump.run(self._orders.hold_on_entry(queue_id, source, over_cap))
         return is_new
 
     async def spool(self, report: Report) -> None:
@@ -361,6 +362,11 @@ class RelayRunner:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def oldest_age_s(self) -> float | None:
+        """How long the oldest message waits already; None when nothing does. Looks at every message."""
+        born = self._queue.oldest_born()
+        return None if born is None else self._doors.clock.monotonic() - born
 
     def running_ids(self) -> list[QueueId]:
         """Messages that are being tried at this moment."""

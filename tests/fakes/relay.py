@@ -112,6 +112,7 @@ class Office:
         self.failures = []
         self.local = {}
         self.suppression = None
+        self.caps = None
         self._settings = RelaySettings(
             schedule,
             Reporter("mail.example.org", box("postmaster@example.org")),
@@ -139,6 +140,7 @@ class Office:
                 sink=self.events.append,
                 tell_failure=lambda what, error: self.failures.append((what, error)),
                 suppression=self.suppression,
+                caps=self.caps,
             ),
             self._settings,
         )

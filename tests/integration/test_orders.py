@@ -152,3 +152,18 @@ def test_a_transcript_has_the_whole_session_but_for_secrets(near, far):
     for words in ("< 220 mx.far.test", "> EHLO mail.example.test", "> STARTTLS", "(TLSv1.3, ", "> MAIL FROM:<alice"):
         assert words in text
     assert "Hello." not in text
+
+
+def test_an_account_over_its_cap_is_held_and_everybody_concerned_is_told(tmp_path):
+    with Server(tmp_path, {"caps": {"messages": 1}}) as server:
+        for number in range(3):
+            submit(server, f"u{number}@far.test", BOB)
+        server.wait_for_log('held recipients=u1@far.test by=cap reason="more than 1 messages within 24 hours"')
+        for reader in (BOB, ALICE):
+            (note,) = server.wait_for_messages(reader, 1)
+            assert f"Subject: Mail from {BOB} to other servers is held" in note.decode()
+        assert f"To: {BOB}, postmaster@example.test" in note.decode()
+        held = [one["recipients"][0]["address"] for one in queued(server) if one["recipients"][0]["state"] == "held"]
+        assert held == ["u1@far.test", "u2@far.test"]
+        assert "2 messages released" in server.cli("queue", "release", "--sender", BOB)
+        assert "held" in server.cli("why", "u1@far.test")
