@@ -116,7 +116,9 @@ class Webroot:
         """See `Showing`."""
         left = []
         for proof in proofs:
-            path = self._folder / _checked(proof.token)
+            if _TOKEN.fullmatch(proof.token) is None:
+                continue
+            path = self._folder / proof.token
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:

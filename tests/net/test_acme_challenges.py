@@ -63,6 +63,7 @@ def test_a_token_that_is_none_never_becomes_a_file(tmp_path, token):
     with pytest.raises(ChallengeTrouble, match="a token that is none"):
         Webroot(tmp_path).show([Proof("mail.example.org", token, "answer", "record")], no_wait)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert Webroot(tmp_path).take_away([Proof("mail.example.org", token, "answer", "record")]) == []
 
 
 def test_a_folder_that_cannot_be_written_is_told_with_what_to_do(tmp_path):
