@@ -17,9 +17,9 @@ from mailserver.setup.values import Existing, Setting, Settings
 
 RECORD_VERSION = 1
 _HEAD = """\
-# The configuration of mailserver, written by `mailserver setup`. Change what you like: setup keeps what you changed, and
-# shows what it would do before it does anything. Keys that are not here have their defaults; docs/operating.md and the
-# sample of the program, etc/mailserver.toml, name them all. `mailserver check-config` tells what is wrong.
+# The configuration of mailserver, written by `mailserver setup`. Change what you like: setup keeps what you changed,
+# and shows what it would do before it does anything. Keys that are not here have their defaults; the sample that comes
+# with the program, etc/mailserver.toml, has them all. `mailserver check-config` tells what is wrong.
 """
 
 

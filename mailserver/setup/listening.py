@@ -91,7 +91,7 @@ def errands(survey: Survey, domain: str, ports: Ports) -> Iterator[Errand]:
             )
     elif survey.behind is Behind.CARRIER_NAT:
         yield Errand(
-            "no mail can come in here, for nobody outside can reach this line: ask the provider for a public address, or "
-            "rent a small machine and put the server there",
+            "no mail can come in here, for nobody outside can reach this line: ask the provider for a public address, "
+            "or rent a small machine and put the server there",
             is_needed=True,
         )

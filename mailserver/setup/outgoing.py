@@ -22,6 +22,11 @@ def why_smarthost(survey: Survey) -> str:
     return ""
 
 
+def smarthost_reason(survey: Survey) -> str:
+    """Whatever speaks for a smarthost; empty when nothing does."""
+    return why_smarthost(survey) or _advised(survey)
+
+
 def _advised(survey: Survey) -> str:
     """What speaks for a smarthost and can be mended."""
     ipv4 = survey.address(4)
@@ -32,7 +37,7 @@ def _advised(survey: Survey) -> str:
 
 def smarthost(survey: Survey, answers: Answers, existing: Existing, password_file: str) -> Decision:
     """Direct or through a smarthost."""
-    reason = why_smarthost(survey) or _advised(survey)
+    reason = smarthost_reason(survey)
     if answers.smarthost:
         return _through(answers, reason or "you said so", password_file)
     own = existing.settings.get("relay.smarthost")
@@ -109,6 +114,8 @@ def _ipv6_trouble(ipv6: PublicAddress) -> str:
 def resolver(survey: Survey, here: Here) -> Decision:
     """Name servers: those of the system, or the one on this machine that validates."""
     found = survey.validating_resolver
+    if here.is_offline:
+        return Decision("resolver", "the name servers stay as they are", "nobody was asked whether they check DNSSEC")
     if found is None:
         reason = "no resolver on this machine checks DNSSEC, so DANE of others cannot be followed"
         return Decision("resolver", "the system's name servers are asked", reason, {"dns.servers": ()})
@@ -121,7 +128,7 @@ def resolver(survey: Survey, here: Here) -> Decision:
     return Decision("resolver", says, reason, {"dns.servers": (written,)})
 
 
-def errands(survey: Survey, answers: Answers, hostname: str, *, smarthost: str) -> Iterator[Errand]:
+def errands(survey: Survey, answers: Answers, here: Here, *, hostname: str, smarthost: str) -> Iterator[Errand]:
     """What is left to the owner so that mail goes out and is taken."""
     why = why_smarthost(survey)
     if why and not smarthost:
@@ -139,7 +146,7 @@ def errands(survey: Survey, answers: Answers, hostname: str, *, smarthost: str) 
                 f"{one.address} is listed by {', '.join(one.listed_on)} as a source of spam: have it taken off, on the "
                 "pages of these lists, or ask your provider for another address"
             )
-    if survey.validating_resolver is None:
+    if survey.validating_resolver is None and not here.is_offline:
         commands = tuple(one.format(domain=answers.domain) for one in UNBOUND)
         yield Errand(
             "a resolver on this machine that checks DNSSEC lets the server follow DANE (TLS that cannot be stripped)",

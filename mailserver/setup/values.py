@@ -98,12 +98,14 @@ class Layout:
 class Here:
     """What the disk of this machine says. `server`: who holds the state folder, such as `process 4711 (server)`.
 
-    `webroot`: the folder that a web server here shows. `name_servers`: those of the system.
+    `webroot`: the folder that a web server here shows. `name_servers`: those of the system. `is_offline`: nobody was
+    asked anything.
     """
 
     server: str = ""
     webroot: Path | None = None
     name_servers: tuple[NameServer, ...] = ()
+    is_offline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,9 @@ class Plan:
     """What will be. `settings` are all keys that setup decides, with the owner's values where he set them.
 
     `decided` is what setup would say by itself. `kept` tells of the owner's values, a line each. `first` is the account
-    to be made; None when none was asked for. `needs_smarthost`: mail will not go out, or not be taken, without one.
-    `addresses` are the public ones, `sources` those that mail is sent from.
+    to be made; None when none was asked for. `needs_smarthost`: mail will not go out, or not be taken, without one;
+    `smarthost_reason`: what speaks for one while there is none. `addresses` are the public ones, `sources` those that
+    mail is sent from.
     """
 
     hostname: str
@@ -144,5 +147,6 @@ class Plan:
     errands: tuple[Errand, ...] = ()
     kept: tuple[str, ...] = ()
     needs_smarthost: bool = False
+    smarthost_reason: str = ""
     addresses: tuple[IpAddress, ...] = ()
     sources: tuple[IpAddress, ...] = ()

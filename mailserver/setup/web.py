@@ -28,6 +28,12 @@ def certificates(survey: Survey, answers: Answers, existing: Existing, here: Her
 
     if existing.settings.get("tls.certificate"):
         return none("your own certificate is used", "tls.certificate names it")
+    own = existing.settings.get("acme.directory")
+    if own and existing.is_owners("acme.directory"):
+        kept = {
+            key: value for key, value in existing.settings.items() if key in _ACME and isinstance(value, str | bool)
+        }
+        return Decision("certificate", f"certificates come from {own}", "it is so in your configuration", kept)
     if answers.port_offset:
         return none("the server makes a certificate of its own", "this is a lab on this machine only")
     if answers.dns_hook is not None:
@@ -47,18 +53,24 @@ def certificates(survey: Survey, answers: Answers, existing: Existing, here: Her
     return none("the server makes a certificate of its own, which mail programs ask about", reason)
 
 
-def pages(survey: Survey, answers: Answers, certificate: Decision, ports: Ports) -> Decision:
+_ACME = ("acme.directory", "acme.agree_terms", "acme.challenge", "acme.webroot", "acme.dns_hook")
+
+
+def pages(survey: Survey, answers: Answers, existing: Existing, certificate: Decision, ports: Ports) -> Decision:
     """The web listeners: for challenges, the MTA-STS policy, and the settings of mail programs."""
     http: tuple[str, ...] = ()
     https: tuple[str, ...] = ()
+    # A certificate that nobody trusts makes a policy worse than none.
+    is_trusted = bool(certificate.settings.get("acme.directory") or existing.settings.get("tls.certificate"))
     # Nobody outside can come in there.
     if survey.behind is not Behind.CARRIER_NAT:
         http = ports.endpoints("http") if ports.is_free("http") else ()
-        # A certificate that nobody trusts makes a policy worse than none.
-        if ports.is_free("https") and (certificate.settings.get("acme.directory") or answers.port_offset):
+        if ports.is_free("https") and (is_trusted or answers.port_offset):
             https = ports.endpoints("https")
     settings: dict[str, Setting] = {"listen.http": http, "listen.https": https}
-    settings["mta_sts.mode"] = "testing" if https else "off"
+    settings["mta_sts.mode"] = "testing" if https and is_trusted else "off"
+    if https and not is_trusted:
+        return Decision("web", "settings for mail programs are shown over HTTPS", "this is a lab", settings)
     if https:
         says = "the server shows its MTA-STS policy and the settings for mail programs over HTTPS"
         return Decision("web", says, f"port {ports.number('https')} is free", settings)
@@ -71,7 +83,7 @@ def pages(survey: Survey, answers: Answers, certificate: Decision, ports: Ports)
     return Decision("web", "no pages over HTTPS, so no MTA-STS policy of your own", reason, settings)
 
 
-def errands(answers: Answers, certificate: Decision, existing: Existing, ports: Ports) -> Iterator[Errand]:
+def errands(answers: Answers, certificate: Decision, existing: Existing) -> Iterator[Errand]:
     """What is left to the owner so that a certificate comes."""
     if certificate.settings.get("acme.directory") or answers.port_offset or existing.settings.get("tls.certificate"):
         return
