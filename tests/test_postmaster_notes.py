@@ -51,7 +51,7 @@ def test_a_note_waits_in_the_queue_for_the_postmaster(notes, committer, events):
     assert message["Subject"] == "Grüße, it is late"
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Message-ID"].startswith("<") and message["Date"]
-    assert message.get_content() == "Zeit läuft.\nA line.\n"
+    assert message.get_content().splitlines() == ["Zeit läuft.", "A line."]
     (event,) = events
     assert event.line() == f"{acceptance.queue_id} report action=note recipient=postmaster@example.org"
 
