@@ -40,6 +40,7 @@ def test_every_word_of_the_log_is_explained_and_no_other():
         "docs/flow.md",
         "docs/bounces.md",
         "docs/certificates.md",
+        "docs/dns.md",
         "docs/queue-format.md",
         "docs/transport-security.md",
         "docs/why.md",
