@@ -112,10 +112,10 @@ class FrontDesk:
             factory = self._smtp_factory(self._profiles[bound.service], is_proxied)
         else:
             factory = self._pop3_factory(bound.service, is_proxied)
-        bound.shortage.tell = self._run_short
+        bound.shortage.tell = self.run_short
         return self._tls.wrap(factory, self._reactor) if factory.is_implicit_tls else factory
 
-    def _run_short(self, reason: str) -> None:
+    def run_short(self, reason: str) -> None:
         """There are no descriptors for one more connection: idle strangers go, so that files can be opened as well."""
         gone = sum(guests.send_away(SHARE_SENT_AWAY) for guests in self.guest_lists)
         now = self._clock.monotonic()

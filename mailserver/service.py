@@ -27,7 +27,7 @@ The doors are plugged together in `assembly`. Everything that may fail by the op
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
@@ -51,6 +51,9 @@ from mailserver.store.account_tables import AccountsError
 from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_writer import rules_of
 
+if TYPE_CHECKING:
+    from mailserver.web_desk import WebDesk
+
 # SIGTERM to exit, at most (design section 5); whoever stops us waits not much longer. The parts have less.
 STOP_LIMIT_S = 10.0
 FAREWELL_S = 5.0
@@ -62,7 +65,7 @@ _log = Logger(namespace="mail")
 
 def listeners_of(config: Config) -> Iterator[tuple[str, str]]:
     """Every `(service, listener string)` of the configuration, in the order in which they are shown."""
-    for service in ("smtp", "submission", "submissions", "pop3", "pop3s"):
+    for service in ("smtp", "submission", "submissions", "pop3", "pop3s", "http", "https"):
         for text in getattr(config.listen, service):
             yield service, text
 
@@ -131,8 +134,11 @@ class MailServer(OrderedService):
         )
         serving = MultiService()
         serving.setName("listeners")
+        web = self._web_desk(assembly, log)
         for bound in self._bound:
-            ListenerService(bound, assembly.front_desk.factory(bound)).setServiceParent(serving)  # type: ignore[no-untyped-call]
+            desk = web if web is not None and bound.service in web.services else assembly.front_desk
+            ListenerService(bound, desk.factory(bound)).setServiceParent(serving)  # type: ignore[no-untyped-call]
+        guest_lists = (*assembly.front_desk.guest_lists, *(() if web is None else (web.guests,)))
         children = [
             *([HangupService(self._reactor, self.reload)] if self._takes_hangup else []),
             Starter("log", None, lines.flush),
@@ -142,7 +148,7 @@ class MailServer(OrderedService):
             Starter("recovery", assembly.recover),
             *assembly.services(),
             Poll("accounts", self._clock, ACCOUNTS_POLL_S, self._look_at_accounts),
-            Farewell(assembly.front_desk.guest_lists, self._clock, FAREWELL_S),
+            Farewell(guest_lists, self._clock, FAREWELL_S),
             serving,
         ]
         for child in children:
@@ -152,6 +158,26 @@ class MailServer(OrderedService):
             _log.warn("[tls] {warning}", warning=warning)
         notify(READY)
         self._log(Started(self._config.hostname, tuple(listener.where for listener in serving)))
+
+    def _web_desk(self, assembly: Assembly, log: Sink) -> "WebDesk | None":
+        """What serves the web listeners; imported only when there are any."""
+        if not (self._config.listen.http or self._config.listen.https):
+            return None
+        from mailserver.web_desk import WebDesk
+
+        smtp, pop3 = assembly.front_desk.guest_lists
+        return WebDesk(
+            self._config,
+            self._reactor,
+            self._clock,
+            assembly.tls,
+            log,
+            listening=self._bound,
+            challenges=assembly.challenges,
+            runner=assembly.runner,
+            mail_guests=(("smtp", smtp), ("pop3", pop3)),
+            run_short=assembly.front_desk.run_short,
+        )
 
     def _journal(self) -> JournalFeed | None:
         settings = self._config.journal

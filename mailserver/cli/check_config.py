@@ -24,6 +24,8 @@ _SERVICES = (
     ("submissions", "mail from your people, with TLS"),
     ("pop3", "fetching mail by POP3, with STLS"),
     ("pop3s", "fetching mail by POP3, with TLS"),
+    ("http", "pages for certificate authorities and mail programs"),
+    ("https", "pages with TLS, the MTA-STS policy among them"),
 )
 
 

@@ -58,11 +58,11 @@ class ConversationFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A conversation, or the protocol that says why not and closes."""
-        peer = _peer(addr, self._is_proxied)
+        peer = peer_of(addr, self._is_proxied)
         admission = self._guests.admit(peer)
         if admission is not Admission.ADMITTED:
             self._tell(peer, admission)
-            return _TurnedAway(b"" if self.is_implicit_tls else self._turned_away[admission])
+            return TurnedAway(b"" if self.is_implicit_tls else self._turned_away[admission])
         return self._make(peer)
 
     def _tell(self, peer: Peer, admission: Admission) -> None:
@@ -72,14 +72,14 @@ class ConversationFactory(Factory):
             self._log(Disconnected(str(peer), self._service, admission.value))
 
 
-def _peer(addr: IAddress | None, is_proxied: bool) -> Peer:
+def peer_of(addr: IAddress | None, is_proxied: bool) -> Peer:
     """The client, from its address; a Unix socket has none."""
     if isinstance(addr, IPv4Address | IPv6Address):
         return peer_from(addr.host, addr.port, is_proxied=is_proxied)
     return Peer(None, is_proxied=is_proxied)
 
 
-class _TurnedAway(Protocol):
+class TurnedAway(Protocol):
     """Says its words and closes."""
 
     # Every transport here can abort, whatever the interface says.

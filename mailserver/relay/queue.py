@@ -287,6 +287,10 @@ class Queue:
         """All messages, in no order."""
         return list(self._entries)
 
+    def oldest_born(self) -> float | None:
+        """When the oldest message arrived, on the monotonic clock; None when nothing waits. Looks at every message."""
+        return min((entry.born for entry in self._entries.values()), default=None)
+
     def entry(self, queue_id: QueueId) -> Entry | None:
         """One message."""
         return self._entries.get(queue_id)

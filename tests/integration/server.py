@@ -22,6 +22,8 @@ import tomlkit
 HOST = "127.0.0.1"
 LIMIT_S = 30.0
 SERVICES = ("smtp", "submission", "submissions", "pop3", "pop3s")
+# Off unless a test asks for them: `web=True`.
+WEB = ("http", "https")
 ALICE, BOB = "alice@example.test", "bob@example.test"
 TWISTD = Path(sys.executable).with_name("twistd")
 MAILSERVER = Path(sys.executable).with_name("mailserver")
@@ -66,13 +68,15 @@ class Server:
         environment: Mapping[str, str] | None = None,
         preexec: Callable[[], object] | None = None,
         pass_fds: Sequence[int] = (),
+        web: bool = False,
     ) -> None:
         self.folder = folder
         self.state = folder / "var"
         self.maildirs = folder / "maildirs"
         self.config_path = folder / "etc" / "mailserver.toml"
         self.output = folder / "output.log"
-        self.ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        names = (*SERVICES, *WEB) if web else SERVICES
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.twistd_options = list(twistd_options)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._preexec = preexec
