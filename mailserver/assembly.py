@@ -7,13 +7,14 @@ threads do not survive a fork.
 import resource
 from collections.abc import Iterator
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailserver.acme_plug import acme_parts
 from mailserver.config import Check, Config, Dane, DmarcQuarantine, Listener, MtaSts, RememberedTls, SpfFail
 from mailserver.destinations import Destinations
 from mailserver.dkim_keeper import DkimKeeper
@@ -74,9 +75,6 @@ from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.sts_policies import StsPolicyFile
 from mailserver.store.suppression import SuppressionFile, SuppressionList
 from mailserver.store.tls_history import TlsHistoryFile
-
-if TYPE_CHECKING:
-    from mailserver.acme_keeper import AcmeKeeper
 
 # What the queue may take of the time in which the process has to stop.
 QUEUE_STOP_S = 5.0
@@ -163,13 +161,15 @@ class Assembly:
         )
         self.challenges = Challenges()
         self.notes = PostmasterNotes(self.reporter, self.committer, self.new_queue_id, clock, log)
-        self.acme_keeper = self._acme_keeper(reactor)
+        acme_commands, self._acme_services = acme_parts(
+            config, reactor, self.tls, self.challenges, self.notes, blocking=blocking, clock=clock, log=log
+        )
         commands = {
             **queue_commands(self.runner, log),
             **suppression_commands(self.suppression),
             **relay_commands(self.transmitter),
             **journal_commands(journal),
-            **({} if self.acme_keeper is None else self.acme_keeper.commands()),
+            **acme_commands,
             **doctor_commands(self.tls),
         }
         self.control = ControlServer(reactor, config.storage.state, commands)
@@ -218,23 +218,6 @@ class Assembly:
                 wanted.dmarc, wanted.dmarc_overrides, wanted.dmarc_quarantine is DmarcQuarantine.REFUSE
             ),
             checks_loopback=wanted.check_loopback,
-        )
-
-    def _acme_keeper(self, reactor: Any) -> "AcmeKeeper | None":
-        """What obtains certificates, when the configuration wants that; imported only then."""
-        if not self._config.acme.is_on:
-            return None
-        from mailserver.acme_keeper import make_keeper
-
-        return make_keeper(
-            self._config,
-            reactor,
-            self.tls,
-            self.challenges,
-            blocking=self.blocking,
-            clock=self._clock,
-            log=self._log,
-            tell_postmaster=self.notes.send,
         )
 
     def _front_desk(self, reactor: Any) -> FrontDesk:
@@ -410,7 +393,7 @@ class Assembly:
             Poll("drop", self._clock, DROP_POLL_S, self.pickup.look),
             Poll("MTA-STS refresh", self._clock, STS_POLL_S, self.policies.look),
             Poll("DKIM keys", self._clock, DKIM_POLL_S, self.dkim_keeper.look),
-            *([] if self.acme_keeper is None else self.acme_keeper.services()),
+            *self._acme_services,
             *self._doctor_services(),
         ]
 
