@@ -39,7 +39,7 @@ class _Looked:
 @click.option("--server", metavar="ADDRESS", help="Ask this name server, such as your provider's, past all caches.")
 @click.pass_obj
 def dns(context: CliContext, is_check: bool, is_zone: bool, as_json: bool, server: str | None) -> None:
-    """The DNS records to publish for this server, each with its purpose.
+    """DNS records: what to publish, and is it right?
 
     \b
     mailserver dns            the records in a table, to type in at your DNS provider

@@ -17,6 +17,7 @@ from mailserver.cli.context import CliContext
 
 # Name -> module and attribute, in the order of --help.
 _SUBCOMMANDS: dict[str, tuple[str, str]] = {
+    "setup": ("mailserver.cli.setup", "setup"),
     "check-config": ("mailserver.cli.check_config", "check_config"),
     "account": ("mailserver.cli.account", "account"),
     "alias": ("mailserver.cli.alias", "alias"),
@@ -25,6 +26,7 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "suppression": ("mailserver.cli.suppression", "suppression"),
     "why": ("mailserver.cli.why", "why"),
     "dkim": ("mailserver.cli.dkim", "dkim"),
+    "dns": ("mailserver.cli.dns", "dns"),
     "doctor": ("mailserver.cli.doctor", "doctor"),
     "certificate": ("mailserver.cli.certificate", "certificate"),
     "sendmail": ("mailserver.cli.sendmail_command", "sendmail"),
@@ -98,6 +100,7 @@ def main(context: click.Context, config_option: Path | None) -> None:
 
     \b
     First steps:
+      mailserver setup example.org                make this machine a mail server
       mailserver check-config                     is the configuration right, and what will be served?
       mailserver account add alice@example.org    a mailbox with a password
       mailserver route sales@example.org          where does mail for this address go?
