@@ -8,9 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mailserver.config import Config
+from mailserver.config.own_mta_sts import own_policy
 from mailserver.doctor.queue import QueueFacts, read_queue
 from mailserver.doctor.server import ServerFacts
-from mailserver.ports import Lane, SignedResolver
+from mailserver.ports import Lane, RecordResolver, SignedResolver
 from mailserver.store.account_tables import AccountTables
 from mailserver.survey.doors import SurveyDoors
 from mailserver.survey.lists import list_named
@@ -64,6 +65,7 @@ class CaseDoors:
 
     survey: SurveyDoors
     signed: SignedResolver
+    records: RecordResolver
     fetch_policy: Callable[[str], Awaitable[bytes]]
 
 
@@ -108,8 +110,7 @@ class Case:
     @property
     def serves_mta_sts(self) -> bool:
         """Whether the configuration wants policies of our own to be served."""
-        mode = getattr(getattr(self.config, "mta_sts", None), "mode", None)
-        return mode is not None and mode.value not in ("off", "none")
+        return own_policy(self.config) is not None
 
     async def survey(self) -> Survey:
         """Made when the first check asks for it, once for all."""

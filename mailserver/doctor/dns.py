@@ -1,6 +1,7 @@
-"""What is published: DKIM keys, and the MTA-STS policy of our own. Pure; the answers are brought along."""
+"""What is published: the records of each domain, DKIM keys, our own MTA-STS policy. Pure; answers are brought along."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mailserver.doctor.check import Check, failed, passed, unknown, warned
@@ -10,8 +11,36 @@ from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.mta_sts import StsMode
 from mailserver.policy.dkim.keys import Published, published, remarks
 from mailserver.policy.mta_sts import covers, parse_policy, policy_id
+from mailserver.policy.records.findings import Finding
+from mailserver.policy.records.findings import Verdict as Finds
+from mailserver.policy.records.values import Need, Topic
 
+# What has a check of its own.
+ELSEWHERE = (Topic.ADDRESS, Topic.REVERSE, Topic.DKIM, Topic.TLSA)
 _PUBLISHED = (KeyState.ACTIVE, KeyState.RETIRING)
+
+
+def check_records(findings: Iterable[Finding]) -> Iterator[Check]:
+    """The records of `policy.records`, as the world sees them. A record that could be left out may be missing."""
+    name, seen = "dns", Counter[str]()
+    for one in findings:
+        record = one.record
+        about = f"{record.kind} {record.name}"
+        seen[about] += 1
+        if seen[about] > 1:
+            about = f"{about} {seen[about]}"
+        found = f"{record.kind} {record.name}: {one.reason or one.verdict.value}"
+        is_left_out = one.verdict is Finds.MISSING and record.need is Need.OPTIONAL and not one.is_harmful
+        if one.verdict is Finds.UNKNOWN:
+            yield unknown(name, found, "see the check resolver", about)
+        elif one.is_failure:
+            yield failed(name, found, f"publish {one.publish}" if one.publish else "mailserver dns --check", about)
+        elif one.is_trouble and not is_left_out:
+            yield warned(name, found, f"publish {one.publish}" if one.publish else "mailserver dns --check", about)
+        elif is_left_out:
+            yield passed(name, f"{record.kind} {record.name}: not published, and it need not be", about)
+        else:
+            yield passed(name, found, about)
 
 
 def check_dkim(domain: str, keys: list[DkimKey], answers: Mapping[str, TextAnswer], now: float) -> Iterator[Check]:

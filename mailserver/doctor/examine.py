@@ -11,9 +11,12 @@ from mailserver.doctor.check import Check, skipped, unknown
 from mailserver.doctor.places import places, why_not_on_internet
 from mailserver.mail.dkim_key import DkimKey
 from mailserver.mail.dns import CannotTell, NoRecords, TextAnswer
+from mailserver.own_records import own_facts
+from mailserver.policy.records.publish import records_for
 from mailserver.ports import ConnectionFailed, Overloaded
 from mailserver.store.acme_folder import AcmeFolder
 from mailserver.store.dkim_keys import DkimKeyFolder
+from mailserver.survey.records import check_records
 from mailserver.survey.waiting import together, within
 
 # Longer than the survey takes at worst.
@@ -102,6 +105,13 @@ async def _tlsa(case: Case) -> Iterable[Check]:
     return [certificate.check_tlsa(host, answer, found.chain_pem, may_tell=may_tell)]
 
 
+async def _dns(case: Case) -> Iterable[Check]:
+    addresses = [one.address for one in (await case.survey()).addresses]
+    facts = await case.blocking(own_facts, case.config, addresses, case.now)
+    records = [one for one in records_for(facts.site) if one.topic not in dns.ELSEWHERE]
+    return dns.check_records(await check_records(records, facts.site, case.doors.records, case.doors.survey.clock))
+
+
 async def _dkim(case: Case) -> Iterable[Check]:
     keys, troubles = await case.blocking(DkimKeyFolder(case.config.storage.state).read)
     found = [unknown("dkim", f"{one.path}: {one.reason}", about=str(one.path)) for one in troubles]
@@ -185,6 +195,7 @@ EXAMINATIONS: Sequence[Examination] = (
     Examination("reachable", "the public address answers", _reachable, is_outward=True),
     Examination("hostname", "DNS leads from the host name to this machine", _hostname, is_outward=True),
     Examination("names", "addresses have reverse names that lead back", _names, is_outward=True),
+    Examination("dns", "the records of each domain are published", _dns, is_outward=True),
     Examination("dkim", "mail is signed, with published keys that are not old", _dkim, is_outward=True),
     Examination("mta-sts", "our own MTA-STS policy is served and true", _mta_sts, is_outward=True),
     Examination("tlsa", "TLSA records agree with the certificate", _tlsa, is_outward=True),

@@ -15,6 +15,9 @@ GREETINGS = {
     "submissions": (b"220", True),
     "pop3": (b"+OK", False),
     "pop3s": (b"+OK", True),
+    # These say nothing before they are asked: that they take connections has to do.
+    "http": (b"", False),
+    "https": (b"", True),
 }
 
 

@@ -83,46 +83,50 @@ async def _greets(place: Place, hostname: str, dialer: Dialer, clock: Clock) -> 
     name, about = "listeners", f"{place.service} {place.text}"
     if place.address is None:
         return skipped(name, f"{about}: {place.why_not}", about)
-    words = await greeting(place, place.address, hostname, dialer, clock)
-    expected = GREETINGS[place.service][0].decode()
-    if words.startswith(expected):
-        return passed(name, f"{about} answers: {words}", about)
+    is_good, words = await greeting(place, place.address, hostname, dialer, clock)
+    if is_good:
+        return passed(name, f"{about} answers{f': {words}' if words else ''}", about)
     return failed(
         name, f"{about} does not answer as it should: {words}", "see the server's log, then restart it", about
     )
 
 
-async def greeting(place: Place, address: IpAddress, hostname: str, dialer: Dialer, clock: Clock) -> str:
-    """The first line that a service says, or what went wrong in its place, in plain words."""
+async def greeting(place: Place, address: IpAddress, hostname: str, dialer: Dialer, clock: Clock) -> tuple[bool, str]:
+    """Whether a service greets as it should, and its first line; or what went wrong, in plain words."""
     try:
         stream = await dialer.dial(address, place.port, timeout_s=CONNECT_S)
     except ConnectionFailed as failed_:
-        return str(failed_)
+        return False, str(failed_)
     try:
-        return await within(clock, GREETING_S, _first_line(stream, place, hostname), "it says nothing")
+        return await within(clock, GREETING_S, _greeted(stream, place, hostname), (False, "it says nothing"))
     finally:
         stream.abort()
 
 
-async def _first_line(stream: Stream, place: Place, hostname: str) -> str:
+async def _greeted(stream: Stream, place: Place, hostname: str) -> tuple[bool, str]:
     expected, is_tls = GREETINGS[place.service]
-    said = b""
     try:
         if is_tls:
             await stream.start_tls(TlsRequirement(hostname))
-        while b"\n" not in said and len(said) < _MAX_GREETING_OCTETS:
-            piece = await stream.read()
-            if not piece:
-                break
-            said += piece
-        if said.startswith(expected):
+        said = await _first_line(stream) if expected else b""
+        if said.startswith(expected) and expected:
             await stream.write(b"QUIT\r\n")
     except TlsFailed as trouble:
-        return f"TLS failed: {trouble}"
+        return False, f"TLS failed: {trouble}"
     except ConnectionFailed as trouble:
-        if not said:
-            return str(trouble)
-    return printable(said.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace"))[:200] or "it says nothing"
+        return False, str(trouble)
+    words = printable(said.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace"))[:200]
+    return said.startswith(expected), words if words or not expected else "it says nothing"
+
+
+async def _first_line(stream: Stream) -> bytes:
+    said = b""
+    while b"\n" not in said and len(said) < _MAX_GREETING_OCTETS:
+        piece = await stream.read()
+        if not piece:
+            break
+        said += piece
+    return said
 
 
 async def check_reachable(
@@ -145,8 +149,8 @@ async def _reach(one: PublicAddress, smtp: Place, hostname: str, dialer: Dialer,
     # Behind NAT the port outside is 25 whatever it is here, or no mail comes at all.
     port = smtp.port if one.is_on_this_machine else 25
     place = Place("smtp", smtp.text, one.address, port, True)
-    words = await greeting(place, one.address, hostname, dialer, clock)
-    if words.startswith("220"):
+    is_good, words = await greeting(place, one.address, hostname, dialer, clock)
+    if is_good:
         caveat = "" if one.is_on_this_machine else ", through the router"
         return passed(
             name, f"{one.address} port {port} answers{caveat}; a firewall outside would not show from here", about

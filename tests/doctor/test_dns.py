@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 
 from mailserver.doctor.check import Verdict
-from mailserver.doctor.dns import OwnPolicy, check_dkim, check_mta_sts
+from mailserver.doctor.dns import OwnPolicy, check_dkim, check_mta_sts, check_records
 from mailserver.mail.dkim_key import DkimKey
 from mailserver.mail.dns import CannotTell, MxRecord, NoRecords, NoSuchName
+from mailserver.policy.records.findings import Finding
+from mailserver.policy.records.findings import Verdict as Finds
+from mailserver.policy.records.values import Need, Record, Topic
 
 PASS, WARN, FAIL, UNKNOWN, SKIP = Verdict
 NOW = 1_750_000_000.0
@@ -93,3 +96,41 @@ def test_our_own_policy(found, is_wanted, verdict, words):
     check = check_mta_sts(DOMAIN, found, is_wanted=is_wanted)
     assert (check.verdict, words in check.finding) == (verdict, True), check
     assert check.remedy or verdict in (PASS, UNKNOWN)
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def finding(verdict, need, **more):
+    record = Record("example.org", "MX", "10 mail.example.org.", "mail comes in by it", need, Topic.MX)
+    publish = record.zone_line if verdict in (Finds.MISSING, Finds.WRONG) else ""
+    return Finding(record, verdict, reason="a reason", **{"publish": publish, **more})
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (finding(Finds.RIGHT, Need.REQUIRED), PASS),
+        (finding(Finds.UNKNOWN, Need.REQUIRED), UNKNOWN),
+        (finding(Finds.MISSING, Need.REQUIRED), FAIL),
+        (finding(Finds.WRONG, Need.REQUIRED), FAIL),
+        (finding(Finds.MISSING, Need.ASK), FAIL),
+        (finding(Finds.MISSING, Need.RECOMMENDED), WARN),
+        (finding(Finds.WRONG, Need.RECOMMENDED), WARN),
+        (finding(Finds.MISSING, Need.OPTIONAL), PASS),
+        (finding(Finds.WRONG, Need.OPTIONAL), WARN),
+        (finding(Finds.WRONG, Need.OPTIONAL, is_harmful=True), FAIL),
+        (finding(Finds.MISSING, Need.OPTIONAL, is_harmful=True), FAIL),
+        (finding(Finds.WRONG, Need.REQUIRED, publish=""), FAIL),
+    ],
+)
+def test_records(found, verdict):
+    (check,) = check_records([found])
+    assert (check.verdict, check.about) == (verdict, "MX example.org")
+    if verdict in (FAIL, WARN):
+        assert check.remedy == (f"publish {found.publish}" if found.publish else "mailserver dns --check")
+
+
+def test_two_records_of_one_name_are_two_findings():
+    keys = [check.key for check in check_records([finding(Finds.RIGHT, Need.REQUIRED)] * 2)]
+    assert keys == ["dns MX example.org", "dns MX example.org 2"]

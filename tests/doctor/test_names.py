@@ -119,7 +119,7 @@ ISP = PublicAddress(ip(V4), True, ("host-7.isp.example",), True)
 def test_addresses_have_names(tmp_path, text, addresses, verdict, words):
     found = one(check_names(configured(tmp_path, text), replace(BASE, addresses=addresses)))
     if verdict is PASS:
-        found = list(check_names(configured(tmp_path, text), replace(BASE, addresses=addresses)))[0]
+        found = next(iter(check_names(configured(tmp_path, text), replace(BASE, addresses=addresses))))
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 
