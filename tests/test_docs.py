@@ -43,6 +43,7 @@ def test_every_word_of_the_log_is_explained_and_no_other():
         "docs/dns.md",
         "docs/queue-format.md",
         "docs/transport-security.md",
+        "docs/web.md",
         "docs/why.md",
         "bench/README.md",
     ],

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from mailserver.config import values
 from mailserver.config.fault import Wrong, shown
+from mailserver.config.own_mta_sts import OwnStsMode
 from mailserver.config.values import Rule, choice, duration, list_of, text
 from mailserver.mail.address import canonical_domain, parse_mailbox
 from mailserver.mail.certificate import covers
@@ -149,14 +150,13 @@ def wanted_names(config: "Config") -> tuple[str, ...]:
         config.hostname,
         config.domains,
         serves_policies=_serves_policies(config),
-        serves_autoconfig=bool(getattr(config.listen, "https", ())),
+        serves_autoconfig=bool(config.listen.https),
     )
 
 
 def _serves_policies(config: "Config") -> bool:
-    """Whether MTA-STS policies of our own are served ([mta_sts] mode)."""
-    mode = getattr(getattr(config, "mta_sts", None), "mode", None)
-    return mode is not None and mode.value not in ("off", "none")
+    """Whether MTA-STS policies of our own are served ([mta_sts] mode); taking one back needs a certificate, too."""
+    return config.mta_sts.mode is not OwnStsMode.OFF
 
 
 def usual_names(

@@ -89,7 +89,7 @@ def read_listener(text: str) -> ListenerText | SyntaxFault:
     name, arguments = parts[0], parts[1:]
     if name in ("ssl", "tls"):
         return SyntaxFault(
-            'must be written without TLS, such as "tcp:465": the server itself adds TLS to submissions and pop3s'
+            'must be written without TLS, such as "tcp:465": the server itself adds TLS to submissions, pop3s and https'
         )
     try:
         kind = Kind(name)

@@ -193,7 +193,7 @@ BELOW_THE_TOP = [
     (
         '[listen]\nsmtp = ["tls:25"]',
         [
-            'listen.smtp[0]: "tls:25": must be written without TLS, such as "tcp:465": the server itself adds TLS to submissions and pop3s'
+            'listen.smtp[0]: "tls:25": must be written without TLS, such as "tcp:465": the server itself adds TLS to submissions, pop3s and https'
         ],
     ),
     (
