@@ -57,10 +57,12 @@ def secrets(
     smarthost = ""
     if plan.settings.get("relay.smarthost_username") and answers.smarthost:
         smarthost = _smarthost_password(context, request, answers, layout, asks=asks)
-    account = ""
-    if missing.account is not None:
-        account = _account_password(context, missing.account, asks=asks)
-    return Secrets(smarthost, account)
+    said = ""
+    if missing.account is None:
+        return Secrets(smarthost)
+    if asks:
+        said = _account_password(context, missing.account)
+    return Secrets(smarthost, said or generate_password(), is_made=not said)
 
 
 def _host(found: str) -> str:
@@ -115,15 +117,12 @@ def _is_there(layout: Layout) -> bool:
         return False
 
 
-def _account_password(context: CliContext, mailbox: Mailbox, *, asks: bool) -> str:
-    if not asks:
-        return generate_password()
+def _account_password(context: CliContext, mailbox: Mailbox) -> str:
+    """Empty when one is to be made."""
     said = context.ask_secret(f"Password of {mailbox}", from_stdin=False)
-    if not said:
-        return generate_password()
     if len(said.encode("utf-8", "replace")) > MAX_PASSWORD_OCTETS or "\0" in said:
         raise Refusal(f"a password has at most {MAX_PASSWORD_OCTETS} octets, and no NUL; nothing was changed")
-    weak = weakness(said, mailbox)
+    weak = weakness(said, mailbox) if said else None
     if weak:
         context.warn(f"this password is easily guessed: {weak}")
     return said

@@ -121,13 +121,13 @@ def _run(context: CliContext, request: Request, look: Look) -> None:
         secrets = setup_ask.secrets(context, request, answers, plan, missing, scene.layout, asks=asks)
         doing.apply(found, missing, config, scene.layout, secrets, _troubles, _make_keys)
     records = _Records(context, config, plan, scene.layout)
-    if is_agreed:
+    if is_agreed or (request.yes and request.writes):
         records.write()
     if request.as_json:
         context.say_json(
             words.as_object(plan)
             | {"changes": as_objects(found), "records": records.objects(), "written": is_agreed}
-            | ({"account": str(missing.account), "password": secrets.account} if secrets.account else {})
+            | ({"account": str(missing.account), "password": secrets.account} if secrets.is_made else {})
         )
     elif is_agreed or not is_due or request.dry_run:
         is_first = scene.config is None
@@ -159,7 +159,7 @@ def _scene(request: Request) -> Scene:
         raise Refusal(f"{error.filename} cannot be read: {(error.strerror or str(error)).lower()}") from None
     layout = laid_out(layout, config)
     program = Program(Path(sys.executable).with_name("twistd"), getpass.getuser())
-    return Scene(layout, program, config, before, here(layout, config, is_offline=request.offline))
+    return Scene(layout, program, config, before, here(layout, is_offline=request.offline))
 
 
 def _may_write(request: Request, layout: Layout) -> None:
@@ -189,11 +189,13 @@ def _show(
 
 def _tell(context: CliContext, plan: Plan, records: "_Records", made: doing.Missing, secrets: doing.Secrets) -> None:
     """What the owner needs now: records, password, errands."""
-    context.say(f"\nthe DNS records to publish, as a zone file has them (also in {records.path}):\n")
+    also = f" (also in {records.path})" if records.is_written else ""
+    context.say(f"\nthe DNS records to publish, as a zone file has them{also}:\n")
     context.say(records.zone)
     context.say_table(words.HEADINGS, words.record_rows(records.records))
-    if made.account is not None and secrets.account:
-        context.say(f"\n{made.account} logs in with this address; its password, shown only now: {secrets.account}")
+    if made.account is not None:
+        shown = f"; its password, shown only now: {secrets.account}" if secrets.is_made else ""
+        context.say(f"\n{made.account} logs in with this address{shown}")
     if plan.errands:
         context.say("\nleft to you:")
         for line in words.errands(plan.errands):
@@ -228,9 +230,18 @@ class _Records:
         self.records = records_for(facts.site)
         self.zone = zone_text(self.records, remarks_for(facts.site))
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the file has these records."""
+        try:
+            return self.path.read_text("utf-8") == self.zone
+        except (OSError, UnicodeDecodeError):
+            return False
+
     def write(self) -> None:
-        """Beside the configuration."""
-        put(PlannedFile(self.path, self.zone, "the DNS records to publish"), None)
+        """Beside the configuration; they follow from what is in force, so nobody is asked."""
+        if not self.is_written:
+            put(PlannedFile(self.path, self.zone, "the DNS records to publish"), None)
 
     def objects(self) -> list[dict[str, object]]:
         """For `--json`."""

@@ -36,10 +36,11 @@ class SetupTrouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What must not be printed. Empty: there is none. `account`: the first account's password."""
+    """Passwords. Empty: there is none. `account`: the first account's; `is_made`: here, so it has to be shown once."""
 
     smarthost: str = ""
     account: str = ""
+    is_made: bool = False
 
 
 @dataclass(frozen=True, slots=True)

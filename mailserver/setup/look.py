@@ -17,13 +17,12 @@ from mailserver.survey.values import Survey, Wishes
 _WEBROOTS = (Path("/var/www/html"), Path("/usr/share/nginx/html"), Path("/srv/www/htdocs"))
 
 
-def here(layout: Layout, config: Config | None, *, is_offline: bool) -> Here:
+def here(layout: Layout, *, is_offline: bool) -> Here:
     """What this disk says. Blocking."""
     from mailserver.survey.system import name_servers
 
-    system = tuple(one for one in name_servers(config.dns.servers if config else ()))
     webroot = next((one for one in _WEBROOTS if one.is_dir()), None)
-    return Here(running_server(layout.state), webroot, system, is_offline)
+    return Here(running_server(layout.state), webroot, name_servers(()), is_offline)
 
 
 def wishes(answers: Answers, existing: Existing, config: Config | None) -> Wishes:
