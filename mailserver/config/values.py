@@ -218,6 +218,11 @@ def _host_port(value: object, base: Path) -> HostPort:
     return _read_host_port(value, usual_port=25)
 
 
+def host_port(value: object) -> HostPort:
+    """A host and a port as one text. Raises `Wrong`."""
+    return _read_host_port(value, usual_port=25)
+
+
 def _read_host_port(value: object, usual_port: int) -> HostPort:
     written = text(value)
     allowed = 'must be a host and a port, such as "smtp.example.org:587", "192.0.2.7:25" or "[2001:db8::7]:25"'

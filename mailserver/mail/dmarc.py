@@ -14,5 +14,6 @@ class DmarcUse(Enum):
 class DmarcQuarantine(Enum):
     """What becomes of a message whose owner asks for quarantine."""
 
+    JUNK = "junk"  # it is filed as junk
     MARK = "mark"  # it is filed as any other, and says so in its header
     REFUSE = "refuse"

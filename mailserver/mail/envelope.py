@@ -61,6 +61,8 @@ class Envelope:
     somebody's who has nothing to do with it. Nothing is ever reported there.
 
     `require_tls`: MAIL said REQUIRETLS (RFC 8689), so that the message goes nowhere without proven TLS.
+
+    `is_junk`: it was found to be junk when it was accepted, and is filed as such.
     """
 
     reverse_path: Mailbox | None
@@ -72,6 +74,7 @@ class Envelope:
     size_octets: int | None = None
     is_disowned: bool = False
     require_tls: bool = False
+    is_junk: bool = False
 
     def with_recipients(self, recipients: Iterable[Recipient]) -> "Envelope":
         """The same envelope for other recipients; itself when they are the same, as they nearly always are."""

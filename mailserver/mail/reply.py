@@ -3,8 +3,10 @@
 No other module writes a reply text. Public text never holds paths, host internals or exception strings.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 # RFC 5321 4.5.3.1.5: a reply line is at most 512 octets, CRLF included.
 MAX_REPLY_LINE_OCTETS = 512
@@ -229,6 +231,35 @@ def dmarc_refused(domain: str) -> Reply:
         "Send it through a server of that domain, or ask its administrator to sign with DKIM or to add you to SPF",
         "Forwarders and mailing lists: keep the signature whole, or put your own address into From",
     )
+
+
+# --- inbound SMTP: junk -----------------------------------------------------------------------------------------------
+
+FILTER_DOWN = reply(451, "4.7.1", "This message cannot be checked for junk at the moment, try again later")
+_MOST_LISTS = 5
+
+
+def listed(hits: Iterable[tuple[str, str, str]]) -> Reply:
+    """The client, or the domain it sends for, is on block lists.
+
+    `hits` are what is listed, the name of the list, and the list's own words, which are printable ASCII; the first few
+    are told.
+    """
+    lines = [
+        f"{subject} is listed by {name}" + (f": {explanation}" if explanation else "")
+        for subject, name, explanation in islice(hits, _MOST_LISTS)
+    ]
+    return reply(550, "5.7.1", *lines, "If this is an error, have it taken off there, or write to the postmaster here")
+
+
+def filter_refused(words: str) -> Reply:
+    """The filter finds it to be junk. `words` are its own, printable ASCII; empty for none."""
+    return reply(550, "5.7.1", f"This message was found to be junk{f': {words}' if words else ''}")
+
+
+def filter_put_off(words: str) -> Reply:
+    """The filter wants to see it again later."""
+    return reply(451, "4.7.1", f"Not now, try again later{f': {words}' if words else ''}")
 
 
 def from_not_yours(addresses: str) -> Reply:

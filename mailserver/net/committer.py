@@ -9,7 +9,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from mailserver.ports import (
 )
 from mailserver.store.commit import CommitWriter, Content, Result, spool_recipients
 from mailserver.store.files import Files, storage_error
-from mailserver.store.large import LargeContent
+from mailserver.store.large import LargeContent, Place
 from mailserver.store.maildir import Maildirs
 from mailserver.store.refile import file_stored
 
@@ -227,21 +226,34 @@ class _LargeWriter:
             return None
         return self._when_idle() if self._octets >= 2 * _PIECE_OCTETS else None
 
-    async def commit(self, received: bytes = b"") -> Filed:
+    async def written(self) -> StoredContent:
         """See `ports.ContentWriter`."""
+        content = await self._whole()
+        length = content.lf_octets if content.place is Place.MAILDIR else content.crlf_octets
+        return StoredContent(Path(content.path), content.head_octets, length)
+
+    async def _whole(self) -> LargeContent:
+        """The content when all that was handed over is written. Raises what went wrong; then it is forgotten."""
         while self._running is not None or self._pieces:
             if self._running is None:
                 self._start()
             await self._when_idle()
+        if self._error is None and self._content is not None:
+            self._error = self._content.error
         if self._error is not None:
             await self._forget()
             raise self._error
         assert self._content is not None, "a large content has at least one piece"
+        return self._content
+
+    async def commit(self, acceptance: Acceptance | None = None) -> Filed:
+        """See `ports.ContentWriter`."""
+        content = await self._whole()
         try:
-            if received:
-                self._acceptance = replace(self._acceptance, received=received)
-                await self._blocking.run(Lane.CONTENT, self._content.complete, received)
-            answer = self._enqueue(self._acceptance, self._content)
+            if acceptance is not None:
+                self._acceptance = acceptance
+                await self._blocking.run(Lane.CONTENT, content.complete, acceptance.received)
+            answer = self._enqueue(self._acceptance, content)
         except Overloaded:
             await self._forget()
             raise
@@ -303,9 +315,9 @@ class QueuedMailboxWriter:
         self._maildirs = maildirs
         self._blocking = blocking
 
-    def file(self, mailbox: Mailbox, trace: bytes, content: StoredContent) -> Awaitable[str]:
+    def file(self, mailbox: Mailbox, trace: bytes, content: StoredContent, folder: str = "") -> Awaitable[str]:
         """See `ports.MailboxWriter`."""
-        return self._blocking.run(Lane.QUEUE, file_stored, self._files, self._maildirs, mailbox, trace, content)
+        return self._blocking.run(Lane.QUEUE, file_stored, self._files, self._maildirs, mailbox, trace, content, folder)
 
 
 def _free_octets(root: Path) -> int:

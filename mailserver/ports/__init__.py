@@ -36,6 +36,7 @@ from mailserver.ports.outbound import (
     TlsUse,
     Transmitter,
 )
+from mailserver.ports.scanning import NotScanned, ScanAction, Scanned, Scanner, ScanRequest
 from mailserver.ports.storage import (
     Acceptance,
     Committer,
@@ -86,12 +87,17 @@ __all__ = [
     "NextHop",
     "NoDestination",
     "NotOpened",
+    "NotScanned",
     "Opened",
     "Overloaded",
     "PeerTls",
-    "Report",
     "RecordResolver",
+    "Report",
     "Resolver",
+    "ScanAction",
+    "ScanRequest",
+    "Scanned",
+    "Scanner",
     "SignedResolver",
     "Spooler",
     "StorageFull",

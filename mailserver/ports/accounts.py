@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mailserver.mail.address import Mailbox
+from mailserver.mail.junk import JunkDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,8 @@ class Account:
     is_enabled: bool = True
     # Further addresses (`x@example.org`) and whole domains (`@example.org`) it may send as (`may_send_as`).
     may_send_as: tuple[str, ...] = ()
+    # Where its junk goes; None: as configured for all.
+    junk: JunkDelivery | None = None
 
 
 class Directory(Protocol):

@@ -25,11 +25,13 @@ class LocalCopy:
 
     `recipients` are the envelope's recipients that led to this mailbox (several may); they go to the spool when the
     mailbox cannot be written. `trace` is put before everything else: Return-Path and Delivered-To, CRLF line ends.
+    `folder` is a folder of the mailbox (Maildir++) such as `Junk`; empty for the inbox.
     """
 
     mailbox: Mailbox
     recipients: tuple[Recipient, ...]
     trace: bytes
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +111,17 @@ class ContentWriter(Protocol):
         Trouble is remembered and told by `commit`.
         """
 
-    def commit(self, received: bytes = b"") -> Awaitable[Filed]:
+    def written(self) -> "Awaitable[StoredContent]":
+        """Where the content lies that was handed over so far, all of it written, for reading only; not yet durable.
+
+        The line ends may be LF. Raises `StorageFull`, `StorageTrouble` or `Overloaded`.
+        """
+
+    def commit(self, acceptance: Acceptance | None = None) -> Awaitable[Filed]:
         """Make it durable in all its places; returns when file and directory are synced.
 
-        `received` takes the place of what the acceptance had there, and has the same length and line ends: some of it
-        is known only now.
+        `acceptance` takes the place of the one this was opened with, for some of it is known only now: other folders
+        for its copies, another `received` of the same length and line ends.
 
         Raises `StorageFull` or `StorageTrouble`, then nothing is left behind.
         """
@@ -142,8 +150,11 @@ class Committer(Protocol):
 class MailboxWriter(Protocol):
     """Files a message that waited in the queue into one Maildir."""
 
-    def file(self, mailbox: Mailbox, trace: bytes, content: "StoredContent") -> Awaitable[str]:
-        """Durable when it answers with the unique part of the file's name; raises `StorageFull` or `StorageTrouble`."""
+    def file(self, mailbox: Mailbox, trace: bytes, content: "StoredContent", folder: str = "") -> Awaitable[str]:
+        """`folder` is as in `LocalCopy`. Durable when it answers with the unique part of the file's name.
+
+        Raises `StorageFull` or `StorageTrouble`.
+        """
 
 
 @dataclass(frozen=True, slots=True)

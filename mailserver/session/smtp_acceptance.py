@@ -18,23 +18,28 @@ from mailserver.mail.address_fields import with_domains
 from mailserver.mail.envelope import Envelope, Notify, OriginalRecipient, Recipient
 from mailserver.mail.headers import count_fields, fields_named, first_value, header_end
 from mailserver.mail.ids import QueueId
+from mailserver.mail.junk import without_marks
 from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
 from mailserver.mail.trace import local_trace, protocol_name, received_field, received_from_user, source_text
+from mailserver.policy.dnsbl import NOT_LISTED, Listing
 from mailserver.policy.routing import Here, Route
 from mailserver.ports import (
     Acceptance,
     Account,
     LocalCopy,
     Report,
+    ScanRequest,
     SuccessReport,
     TlsDetails,
 )
 from mailserver.session.authentication import MessageAuthentication
+from mailserver.session.list_check import ListCheck
 from mailserver.session.seal import Seal
 from mailserver.session.sender_check import NOT_ASKED, SenderCheck, SpfFindings
 from mailserver.session.smtp_profile import SmtpDoors
 from mailserver.session.submission_header import completed, from_refusal
+from mailserver.session.weighing import ClientName, Weighing
 
 # Contents up to this size are held in memory whole; of larger ones this much was seen when they are prepared.
 LARGE_OCTETS = 256 * 1024
@@ -115,6 +120,12 @@ class Transaction:
     # What is asked about a stranger's envelope meanwhile, and what came of it.
     sender_check: SenderCheck | None = None
     spf: SpfFindings = NOT_ASKED
+    # What block lists say, and the client's name in DNS, where somebody wants to know.
+    listing: Listing = NOT_LISTED
+    domain_check: ListCheck | None = None
+    client_name: ClientName | None = None
+    # Why it was refused, where the reply does not say all of it.
+    detail: str = ""
 
     @property
     def recipients(self) -> tuple[Recipient, ...]:
@@ -134,6 +145,8 @@ class Prepared:
     # What is worked out over the body, from this offset of `content` on; None for nothing.
     seal: Seal | None = None
     body_start: int = 0
+    # What finds out whether it is junk; None for nothing.
+    weighing: Weighing | None = None
 
 
 class Preparation:
@@ -144,6 +157,7 @@ class Preparation:
         self._make_success_report = doors.make_success_report
         self._signer = doors.signer
         self._authentication = doors.authentication
+        self._weigher = doors.weigher
         self._max_hops = max_hops
 
     def prepare(self, transaction: Transaction, content: bytes, queue_id: QueueId, now: float) -> Prepared | Reply:
@@ -175,6 +189,9 @@ class Preparation:
         if authentication is not None and self._authentication is not None:
             content = self._authentication.without_forged(content)
             section = content[: header_end(content)]
+        if self._is_weighed(arrival) and arrival.is_stranger:
+            content = without_marks(content)
+            section = content[: header_end(content)]
         section, content = _completed(transaction, section, content, queue_id, now)
         acceptance = Acceptance(
             queue_id=queue_id,
@@ -193,11 +210,14 @@ class Preparation:
             looped,
             self._seal(arrival, acceptance.received, authentication, section),
             body_start(section, content),
+            self._weighing(transaction, queue_id),
         )
 
     def begin_sender_check(self, transaction: Transaction) -> None:
         """Begin to find out what the envelope of a stranger tells; once for each transaction."""
         arrival = transaction.arrival
+        if self._weigher is not None and self._is_weighed(arrival):
+            transaction.client_name = self._weigher.begin_name(arrival.peer)
         if self._authentication is not None and self._concerns(arrival):
             transaction.sender_check = self._authentication.begin_sender(
                 transaction.envelope, arrival.peer, arrival.hello
@@ -205,6 +225,29 @@ class Preparation:
 
     def _concerns(self, arrival: Arrival) -> bool:
         return self._authentication is not None and arrival.is_stranger and self._authentication.concerns(arrival.peer)
+
+    def _is_weighed(self, arrival: Arrival) -> bool:
+        return self._weigher is not None and self._weigher.concerns(
+            arrival.peer, is_stranger=arrival.is_stranger, is_login=arrival.account is not None
+        )
+
+    def _weighing(self, transaction: Transaction, queue_id: QueueId) -> Weighing | None:
+        arrival = transaction.arrival
+        if self._weigher is None or not self._is_weighed(arrival):
+            return None
+        sender = transaction.envelope.reverse_path
+        request = ScanRequest(
+            queue_id,
+            arrival.peer.address,
+            arrival.hello,
+            "",
+            "" if sender is None else str(sender),
+            tuple(str(recipient.mailbox) for recipient in transaction.recipients),
+            arrival.login,
+        )
+        return self._weigher.weighing(
+            request, transaction.listing, transaction.client_name, is_stranger=arrival.is_stranger
+        )
 
     def _trace(self, transaction: Transaction) -> bytes:
         return b"" if self._authentication is None else self._authentication.trace(transaction.spf)

@@ -16,7 +16,7 @@ from mailserver.mail.ids import QueueId
 from mailserver.mail.reply import Reply
 from mailserver.maillog import Accepted, Authenticated, Filed, Queued, Refused, ReportMade, Trouble
 from mailserver.policy.dkim.result import ArcVerdict
-from mailserver.ports import Acceptance, ContentWriter, Overloaded, StorageFull, StorageTrouble
+from mailserver.ports import Acceptance, ContentWriter, Overloaded, StorageFull, StorageTrouble, StoredContent
 from mailserver.ports import Filed as Committed
 from mailserver.session.authentication import Findings
 from mailserver.session.smtp_acceptance import LARGE_OCTETS, Arrival, Preparation, Prepared, Transaction
@@ -106,6 +106,8 @@ class MessageIntake:
         if seal is not None:
             acceptance = replace(acceptance, received=seal.room())
             seal.body(prepared.content[prepared.body_start :])
+        if prepared.weighing is not None:
+            acceptance = replace(acceptance, received=prepared.weighing.place() + acceptance.received)
         try:
             writer = self._doors.committer.open(acceptance)
         except (StorageFull, StorageTrouble, Overloaded) as trouble:
@@ -136,6 +138,7 @@ class MessageIntake:
         try:
             committed = await self._commit(prepared, writer)
             if isinstance(committed, Reply):
+                transaction.detail = "" if prepared.weighing is None else prepared.weighing.detail
                 return committed
         except (StorageFull, StorageTrouble, Overloaded) as trouble:
             return self._told_trouble(acceptance, trouble)
@@ -147,24 +150,46 @@ class MessageIntake:
 
     async def _commit(self, prepared: Prepared, writer: ContentWriter | None) -> Committed | Reply:
         """Make it durable; a reply is why not, for what only the whole content tells. Nothing is left behind then."""
-        seal, acceptance = prepared.seal, prepared.acceptance
-        if seal is None:
+        if prepared.seal is None and prepared.weighing is None:
             return await (
-                self._doors.committer.commit(acceptance, prepared.content) if writer is None else writer.commit()
+                self._doors.committer.commit(prepared.acceptance, prepared.content)
+                if writer is None
+                else writer.commit()
             )
-        if writer is None:
-            seal.body(prepared.content[prepared.body_start :])
-            acceptance = replace(acceptance, received=await seal.finish())
-            return seal.refusal or await self._doors.committer.commit(acceptance, prepared.content)
         try:
-            received = await seal.finish()
+            acceptance = await self._finished(prepared, writer)
         except BaseException:  # nobody else knows of the file any more
-            writer.discard()
+            if writer is not None:
+                writer.discard()
             raise
-        if seal.refusal is not None:
-            writer.discard()
-            return seal.refusal
-        return await writer.commit(received)
+        if isinstance(acceptance, Reply):
+            if writer is not None:
+                writer.discard()
+            return acceptance
+        if writer is None:
+            return await self._doors.committer.commit(acceptance, prepared.content)
+        return await writer.commit(acceptance)
+
+    async def _finished(self, prepared: Prepared, writer: ContentWriter | None) -> Acceptance | Reply:
+        """The acceptance with what only the whole content tells, or why it is refused."""
+        seal, weighing, acceptance = prepared.seal, prepared.weighing, prepared.acceptance
+        received = acceptance.received
+        if seal is not None:
+            if writer is None:
+                seal.body(prepared.content[prepared.body_start :])
+            received = await seal.finish()
+            if seal.refusal is not None:
+                return seal.refusal
+        if weighing is None:
+            return replace(acceptance, received=received)
+
+        async def content() -> bytes | StoredContent:
+            return prepared.content if writer is None else await writer.written()
+
+        refusal = await weighing.finish(None if seal is None else seal.findings, content)
+        if refusal is not None:
+            return refusal
+        return weighing.applied(acceptance, received)
 
     def _told_trouble(self, acceptance: Acceptance, trouble: Exception) -> Reply:
         is_full = isinstance(trouble, StorageFull)
@@ -195,8 +220,11 @@ class MessageIntake:
         )
         if prepared.seal is not None and prepared.seal.findings is not None:
             self._tell_findings(prepared.seal.findings, queue_id, peer)
+        weighed = None if prepared.weighing is None else prepared.weighing.event(queue_id, peer)
+        if weighed is not None:
+            log(weighed)
         for copy, file in zip(committed.filed, committed.files or repeat(""), strict=False):
-            log(Filed(queue_id, str(copy.mailbox), ",".join(_addresses(copy.recipients)), file))
+            log(Filed(queue_id, str(copy.mailbox), ",".join(_addresses(copy.recipients)), file, copy.folder))
         if acceptance.remote:
             log(Queued(queue_id, _addresses(acceptance.remote)))
         for copy, reason in committed.spooled:

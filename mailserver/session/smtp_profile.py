@@ -11,6 +11,7 @@ from mailserver.policy.limits import LoginGuesses
 from mailserver.ports import Clock, Committer, Credentials, Directory, MakeSuccessReport
 from mailserver.session.authentication import Authentication
 from mailserver.session.signing import Signer
+from mailserver.session.weighing import Weigher
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +76,5 @@ class SmtpDoors:
     # None: nothing is signed, nobody is checked.
     signer: Signer | None = None
     authentication: Authentication | None = None
+    # None: nothing is junk.
+    weigher: Weigher | None = None

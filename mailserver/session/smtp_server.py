@@ -17,6 +17,7 @@ from mailserver.policy.relaying import Standing, refusal
 from mailserver.policy.routing import find_route
 from mailserver.policy.senders import may_send_as, sending_addresses
 from mailserver.ports import Account, Answer, Then, TlsDetails
+from mailserver.session.listed import Listed
 from mailserver.session.smtp_acceptance import Arrival, Preparation, Transaction
 from mailserver.session.smtp_intake import MessageIntake
 from mailserver.session.smtp_login import Login
@@ -75,6 +76,9 @@ class SmtpSession:
         self._login = Login(profile, peer, settings, doors)
         self._preparation = Preparation(doors, max_hops=settings.max_hops)
         self._intake = MessageIntake(self._preparation, doors)
+        self._listed = (
+            Listed(doors.weigher, settings) if doors.weigher is not None and not profile.requires_auth else None
+        )
         self._hello: Hello | None = None
         self._tls: TlsDetails | None = None
         self._transaction: Transaction | None = None
@@ -96,11 +100,17 @@ class SmtpSession:
 
     async def greet(self) -> Answer[Reply]:
         """The banner."""
+        if self._listed is not None:
+            self._listed.begin(self._peer)
         return Answer(replies.banner(self._settings.hostname))
 
     async def answer(self, event: SmtpEvent) -> Answer[Reply]:
         """The reply to one event, and what follows it. Not for `Content`."""
         if not isinstance(event, EndOfContent | Auth):
+            if isinstance(event, Rcpt) and self._listed is not None:
+                await self._listed.settled(self._transaction)
+                if self._transaction is None:
+                    return Answer(replies.TEMPORARY_TROUBLE)  # nobody is there to hear it
             return self._at_once(event)
         self._commands += 1
         if self._commands > self._settings.max_commands and isinstance(event, Auth):
@@ -110,7 +120,11 @@ class SmtpSession:
 
     def answer_at_once(self, event: SmtpEvent) -> Answer[Reply] | None:
         """The same for what needs no waiting; None, and nothing has happened, for what `answer` has to be asked."""
-        return None if isinstance(event, EndOfContent | Auth) else self._at_once(event)
+        if isinstance(event, EndOfContent | Auth):
+            return None
+        if isinstance(event, Rcpt) and self._listed is not None and self._listed.has_to_wait(self._transaction):
+            return None
+        return self._at_once(event)
 
     def _at_once(self, event: AtOnce) -> Answer[Reply]:
         self._commands += 1
@@ -151,6 +165,8 @@ class SmtpSession:
         del reason  # the driver has logged it
         self._login.hang_up()
         self._forget_transaction()
+        if self._listed is not None:
+            self._listed.forget()
 
     def command_timed_out(self) -> Reply:
         """No command came in time."""
@@ -255,6 +271,8 @@ class SmtpSession:
         if account is not None and sender is not None and not may_send_as(account, sender, directory):
             return replies.sender_not_yours(sending_addresses(account, directory))
         self._transaction = Transaction(envelope, self._arrival(account))
+        if self._listed is not None:
+            self._listed.begin_domains(self._transaction)
         return replies.SENDER_OK
 
     def _rcpt(self, event: Rcpt) -> Reply:
@@ -265,6 +283,8 @@ class SmtpSession:
             return replies.RECIPIENT_OK
         route = find_route(recipient.mailbox, self._doors.directory)
         refused = refusal(self._standing(transaction), route)
+        if refused is None and self._listed is not None:
+            refused = self._listed.refusal(transaction, recipient.mailbox)
         if refused is not None:
             return refused
         if len(transaction.routes) >= self._settings.max_recipients:
@@ -341,8 +361,10 @@ class SmtpSession:
         transaction, self._transaction = self._transaction, None
         self._intake.forget()
         # Last, because who waits for it goes on at once, and must find that the message is gone.
-        if transaction is not None and transaction.sender_check is not None:
-            transaction.sender_check.forget()
+        if transaction is not None:
+            for check in (transaction.sender_check, transaction.domain_check):
+                if check is not None:
+                    check.forget()
 
     def _log_refusal(self, event: SmtpEvent, transaction: Transaction | None, reply: Reply) -> None:
         """Note the reply, before it may become a 421 for too many errors. Logins have lines of their own."""
@@ -366,6 +388,7 @@ class SmtpSession:
                 "" if self._hello is None else self._hello.name,
                 "" if transaction is None else transaction.arrival.login,
                 _recipients(event, transaction),
+                "" if transaction is None else transaction.detail,
             )
         )
 

@@ -6,6 +6,7 @@
     password = "$argon2id$..."          # left out: receives mail, cannot log in
     disabled = true
     may_send_as = ["info@example.org", "@example.net"]
+    junk = "folder"                     # or "inbox"; left out: as configured for all
 
     [aliases]
     "sales@example.org" = ["alice@example.org", "bob@example.org"]
@@ -25,6 +26,7 @@ from mailserver.config.fault import nearest, shown
 from mailserver.config.syntax import syntax_error
 from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
 from mailserver.mail.fault import SyntaxFault
+from mailserver.mail.junk import JunkDelivery
 from mailserver.mail.reply import printable
 from mailserver.ports import Account
 from mailserver.store.passwords import is_known_hash
@@ -32,7 +34,7 @@ from mailserver.store.passwords import is_known_hash
 VERSION = 1
 
 _TOP_KEYS = ("version", "accounts", "aliases")
-_ACCOUNT_KEYS = ("password", "disabled", "may_send_as")
+_ACCOUNT_KEYS = ("password", "disabled", "may_send_as", "junk")
 _NOT_YET = frozenset({"quota"})
 
 
@@ -208,6 +210,7 @@ class _Reading:
         if not isinstance(is_disabled, bool):
             self.errors.append(f"{where}.disabled: {shown(is_disabled)}: must be true or false, without quotes")
         may_send_as = tuple(self._senders(f"{where}.may_send_as", value.get("may_send_as", [])))
+        junk = self._junk(f"{where}.junk", value.get("junk"))
         password = value.get("password", "")
         if not isinstance(password, str):
             self.errors.append(f"{where}.password: must be text in quotes")
@@ -217,13 +220,22 @@ class _Reading:
         if mailbox.folded in self._accounts:
             self.errors.append(f"{where}: stands here twice; upper and lower case are the same")
             return
-        self._accounts[mailbox.folded] = Account(mailbox, is_enabled=not is_disabled, may_send_as=may_send_as)
+        self._accounts[mailbox.folded] = Account(mailbox, not is_disabled, may_send_as, junk)
         if password:
             self._hashes[mailbox.folded] = password
             # Never shown: it may be somebody's password in clear.
             if not is_known_hash(password):
                 self._warnings.append(f"{where}.password: not a kind of hash that is known here; login is refused")
         self._warn_of_domain(where, mailbox.domain)
+
+    def _junk(self, where: str, value: object) -> JunkDelivery | None:
+        if value is None:
+            return None
+        try:
+            return JunkDelivery(value)
+        except ValueError:
+            self.errors.append(f'{where}: {shown(value)}: must be "inbox" or "folder"')
+            return None
 
     def _alias(self, key: str, value: object) -> None:
         where = f"aliases.{shown(key)}"

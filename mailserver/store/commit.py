@@ -135,13 +135,15 @@ class CommitWriter:
     def _write_local(self, job: _Job, copy: LocalCopy) -> _File:
         """Content is stored with LF; deleting every CR is exact, because a bare one was refused before (promise 5)."""
         head = (copy.trace + job.acceptance.received).replace(b"\r", b"")
-        folder = self._maildirs.folder(copy.mailbox)
+        folder = self._maildirs.folder(copy.mailbox, copy.folder)
         content = job.content
         if isinstance(content, LargeContent):
             stored, lines = content.lf_octets + len(head), content.line_ends + head.count(b"\n")
             name = self._maildirs.name(stored, stored + lines)
-            if content.copy is copy:
-                # The file it was written to while it came only needs its real name.
+            if content.copy is not None and content.copy.mailbox is copy.mailbox:
+                # The file it was written to while it came only needs its real name, and perhaps another folder.
+                if copy.folder:
+                    self._maildirs.ensure(folder)
                 return _File(
                     content.path,
                     f"{folder}/new/{name}",

@@ -21,9 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mailserver.mail.address import Mailbox
+from mailserver.mail.junk import JUNK_FOLDER
 from mailserver.store.files import DISK, Files
 from mailserver.store.maildir_names import build_name
-from mailserver.store.paths import maildir_path
+from mailserver.store.paths import is_subfolder, maildir_path, subfolder_path
+from mailserver.store.subscriptions import subscribe
 
 # D. J. Bernstein's page on Maildir: anything in tmp/ not touched for 36 hours may go.
 STALE_AFTER_S = 36 * 3600
@@ -58,14 +60,14 @@ class Maildirs:
         self.started_at = started_at
         self._folders: dict[Mailbox, str] = {}
 
-    def folder(self, mailbox: Mailbox) -> str:
-        """The Maildir's path; it may not exist yet."""
+    def folder(self, mailbox: Mailbox, name: str = "") -> str:
+        """The Maildir's path, or that of the folder `name` inside it; it may not exist yet."""
         folder = self._folders.get(mailbox)
         if folder is None:
             if len(self._folders) >= _REMEMBERED_FOLDERS:
                 self._folders.clear()
             folder = self._folders[mailbox] = str(maildir_path(self.root, mailbox))
-        return folder
+        return subfolder_path(folder, name) if name else folder
 
     def name(self, stored_octets: int, wire_octets: int, counter: int = 0) -> str:
         """A file name that was never given before: time never runs back within a process, and a counter rides along.
@@ -111,15 +113,30 @@ class Maildirs:
             self.make(os.path.dirname(os.path.dirname(final)))
             self._files.rename(temporary, final)
 
+    def ensure(self, folder: str) -> None:
+        """Make the Maildir if it is not there. Raises `OSError`."""
+        if not os.path.isdir(f"{folder}/tmp"):
+            self.make(folder)
+
     def make(self, folder: str) -> None:
         """Make the Maildir, or what is missing of it; every new name is durable in its parent when this returns.
+
+        A folder inside a Maildir (Maildir++) is marked as such for other programs, and subscribed.
 
         `tmp/` comes last and counts as the mark that the rest is durable: as long as it is missing, each message makes
         sure of the rest. A power cut may take `tmp/` itself, which costs nothing.
         """
+        is_inside = is_subfolder(folder)
+        maildir = os.path.dirname(folder)
+        if is_inside:
+            self.ensure(maildir)
         self._files.make_folders(folder)
         self._files.make_folder(f"{folder}/new")
         self._files.make_folder(f"{folder}/cur")
+        if is_inside:
+            with contextlib.suppress(FileExistsError):
+                self._files.close(self._files.create(f"{folder}/maildirfolder"))
+            subscribe(self._files, maildir, folder.rpartition("/.")[2])
         self._files.sync_folder(folder)
         self._files.make_folder(f"{folder}/tmp")
 
@@ -134,13 +151,21 @@ def sweep(root: Path, own_host: str, now: float, files: Files = DISK) -> int:
     removed = 0
     for domain in _folders(root):
         for maildir in _folders(domain):
-            for entry in _entries(maildir / "tmp"):
-                try:
-                    if _is_stale(entry, own_host, now):
-                        files.unlink(entry.path)
-                        removed += 1
-                except OSError:
-                    continue
+            removed += _sweep_one(maildir, own_host, now, files)
+            # Only the folders that we write to: another program may keep thousands.
+            removed += _sweep_one(Path(subfolder_path(str(maildir), JUNK_FOLDER)), own_host, now, files)
+    return removed
+
+
+def _sweep_one(maildir: Path, own_host: str, now: float, files: Files) -> int:
+    removed = 0
+    for entry in _entries(maildir / "tmp"):
+        try:
+            if _is_stale(entry, own_host, now):
+                files.unlink(entry.path)
+                removed += 1
+        except OSError:
+            continue
     return removed
 
 

@@ -16,6 +16,7 @@ from mailserver.mail.address import Mailbox
 MAX_NAME_OCTETS = 255
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789!#$&'*+-=?^_`{|}~.")
+_UPPER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # What address literals need: `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
 _LITERAL = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ[]:")
 # An over-long name is its beginning, this mark, and a digest. `%` is followed by two hex digits everywhere else.
@@ -38,6 +39,20 @@ def maildir_path(root: Path, mailbox: Mailbox) -> Path:
         raise ValueError(f"{mailbox} has no domain and therefore no Maildir")
     local_part = mailbox.folded.removesuffix("@" + mailbox.domain)
     return root / folder_name(mailbox.domain, _LITERAL) / folder_name(local_part)
+
+
+def subfolder_path(maildir: str, name: str) -> str:
+    """A folder inside a Maildir (Maildir++): `.Junk`. One level below it and never anywhere else.
+
+    The full stop sets it apart from `new`, `cur` and `tmp`; one within the name would mean a folder in a folder, so it
+    is escaped as all that is not plain.
+    """
+    return f"{maildir}/.{folder_name(name, _UPPER).replace('.', '%2e')}"
+
+
+def is_subfolder(path: str) -> bool:
+    """Whether this is a folder inside a Maildir: no mailbox's own name begins with a full stop."""
+    return path.rpartition("/")[2].startswith(".")
 
 
 def folder_name(text: str, also_plain: frozenset[str] = frozenset()) -> str:

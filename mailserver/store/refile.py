@@ -13,14 +13,16 @@ from mailserver.store.maildir_names import unique_of
 _BLOCK_OCTETS = 1 << 20
 
 
-def file_stored(files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes, content: StoredContent) -> str:
-    """Write `trace` (CRLF) and the stored content (CRLF) into the mailbox, with LF line ends.
+def file_stored(
+    files: Files, maildirs: Maildirs, mailbox: Mailbox, trace: bytes, content: StoredContent, folder_name: str = ""
+) -> str:
+    """Write `trace` (CRLF) and the stored content (CRLF) into the mailbox or a folder of it, with LF line ends.
 
     Durable when it returns the unique part of the file's name. Raises `StorageFull` or `StorageTrouble`; then nothing
     is left behind. A crash in between leaves a file in `tmp/`, or the message filed and still queued. So the counter in
     the name is the queue id as a number: a message from before our start that is there under it is not filed again.
     """
-    folder = maildirs.folder(mailbox)
+    folder = maildirs.folder(mailbox, folder_name)
     temporary = final = ""
     counter, is_from_before = _of_queue(content, maildirs.started_at)
     try:

@@ -14,9 +14,9 @@ The first part is ASCII with LF line ends. Each of its lines but the first is on
 text (the attack is a line break hidden in xtext, hazards section 2); the first empty line ends it. Addresses are
 `local-part@domain` with the local-part unquoted: what follows the last `@` is the domain. A null reverse-path is null.
 
-Version 2 knows `disowned` besides, version 3 `require_tls`; a message that needs neither is still written as version 1,
-so that an older release goes on with it. A key that its version does not know is damage, because a writer that adds one
-raises the version.
+Version 2 knows `disowned` besides, version 3 `require_tls`, version 4 `junk`; a message that needs none of them is
+still written as version 1, so that an older release goes on with it. A key that its version does not know is damage,
+because a writer that adds one raises the version.
 
 The state file beside it is in `spool_state`; `docs/queue-format.md` describes both for people.
 
@@ -42,15 +42,21 @@ from mailserver.store.spool_json import (
     read_time,
 )
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MAX_HEAD_OCTETS = 16 * 1024 * 1024
 
 _MAGIC = b"mailserver-queue "
 _HEAD_END = b"\n\n"
 _ENVELOPE_KEYS_1 = frozenset(("id", "received_at", "sender", "ret", "envid", "body", "smtputf8", "size", "source"))
-# Version 2 of the message file knows `disowned`, version 3 `require_tls` besides.
+# Version 2 of the message file knows `disowned`, version 3 `require_tls` besides, version 4 `junk`.
 _ENVELOPE_KEYS_2 = _ENVELOPE_KEYS_1 | {"disowned"}
-_ENVELOPE_KEYS = {1: _ENVELOPE_KEYS_1, 2: _ENVELOPE_KEYS_2, 3: _ENVELOPE_KEYS_2 | {"require_tls"}}
+_ENVELOPE_KEYS_3 = _ENVELOPE_KEYS_2 | {"require_tls"}
+_ENVELOPE_KEYS = {
+    1: _ENVELOPE_KEYS_1,
+    2: _ENVELOPE_KEYS_2,
+    3: _ENVELOPE_KEYS_3,
+    4: _ENVELOPE_KEYS_3 | {"junk"},
+}
 _RECIPIENT_KEYS = frozenset(("recipient", "notify", "orcpt"))
 
 
@@ -146,6 +152,8 @@ def encode_head(queue_id: QueueId, received_at: float, envelope: Envelope, sourc
         version, about["disowned"] = 2, True
     if envelope.require_tls:
         version, about["require_tls"] = 3, True
+    if envelope.is_junk:
+        version, about["junk"] = 4, True
     lines = [f"mailserver-queue {version}", json.dumps(about)]
     for recipient in envelope.recipients:
         orcpt = recipient.orcpt
@@ -198,6 +206,7 @@ def decode_head(octets: bytes) -> Head:
             size_octets=None if about.get("size") is None else read_count(about, "size"),
             is_disowned="disowned" in about and read_flag(about, "disowned"),
             require_tls="require_tls" in about and read_flag(about, "require_tls"),
+            is_junk="junk" in about and read_flag(about, "junk"),
         )
     except ValueError as fault:
         raise Damaged(f"the envelope holds an unknown word ({type(fault).__name__})") from fault

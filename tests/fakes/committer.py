@@ -1,8 +1,9 @@
 """A committer that keeps everything in memory, and can be told to fail."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
-from mailserver.ports import Acceptance, Filed
+from mailserver.ports import Acceptance, Filed, StoredContent
 
 
 @dataclass
@@ -31,12 +32,16 @@ class MemoryWriter:
         self.pieces.append(piece)
         return self._committer.hold
 
-    async def commit(self, received=b""):
+    async def written(self):
+        octets = b"".join(self.pieces)
+        return StoredContent(Path("/nowhere"), 0, len(octets), octets)
+
+    async def commit(self, acceptance=None):
         assert not self.is_discarded
-        if received:
-            before = self._acceptance.received
-            assert (len(received), received.count(b"\r\n")) == (len(before), before.count(b"\r\n"))
-            self._acceptance = replace(self._acceptance, received=received)
+        if acceptance is not None:
+            before, after = self._acceptance.received, acceptance.received
+            assert (len(after), after.count(b"\r\n")) == (len(before), before.count(b"\r\n"))
+            self._acceptance = acceptance
         return await self._committer.store(self._acceptance, b"".join(self.pieces), was_large=True)
 
     def discard(self):

@@ -75,7 +75,7 @@ class MemoryMailboxes:
         self.filed = []
         self.trouble = {}
 
-    async def file(self, mailbox, trace, content):
+    async def file(self, mailbox, trace, content, folder=""):
         if str(mailbox) in self.trouble:
             raise self.trouble[str(mailbox)]
         with content.path.open("rb") as file:

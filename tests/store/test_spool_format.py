@@ -95,8 +95,8 @@ def test_the_table_above_begins_with_a_right_one():
 
 
 def test_a_newer_format_is_refused_with_a_text_that_says_what_to_do():
-    with pytest.raises(NewerFormat, match=r"format 4.*up to format 3.*start the release that wrote it"):
-        decode_head(b"mailserver-queue 4\nwhatever comes then")
+    with pytest.raises(NewerFormat, match=r"format 5.*up to format 4.*start the release that wrote it"):
+        decode_head(b"mailserver-queue 5\nwhatever comes then")
 
 
 def test_a_message_of_version_1_is_written_as_long_as_it_can_say_it():
