@@ -15,7 +15,6 @@ Decisions:
 from dataclasses import dataclass, replace
 
 from mailserver.mail.outcome import Bounced, Deferred, Stage
-from mailserver.policy.causes.classify import classify_outcome
 from mailserver.policy.causes.evidence import Diagnosis
 from mailserver.policy.causes.meaning import MEANINGS, REMEDIES_BY_WHO
 from mailserver.policy.causes.names import Cause, Fact, FactKind, Who
@@ -117,6 +116,9 @@ def explain(one: RecipientReport) -> Explanation:
 
 def _told(one: RecipientReport) -> Explanation:
     """For a recipient elsewhere, as if the sender were one of ours."""
+    # Its tables take 50 ms to make, and no start should wait for what is needed when something fails.
+    from mailserver.policy.causes.classify import classify_outcome
+
     found = classify_outcome(_outcome(one), facts_of(one))
     if _is_our_way_out(one):
         return _way_out(one, found)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from mailserver.mail.outcome import Bounced, Deferred, Outcome
-from mailserver.policy.causes.classify import classify_outcome
 from mailserver.policy.causes.names import Cause
 
 HOSTS_TO_BELIEVE = 3
@@ -70,6 +69,9 @@ def is_about_our_name(outcome: Outcome) -> bool:
     """Whether a host refused us for the missing reverse name of the address we came from."""
     if not isinstance(outcome, Bounced | Deferred) or outcome.reply is None:
         return False
+    # As in `diagnosis`: no start waits for it.
+    from mailserver.policy.causes.classify import classify_outcome
+
     return classify_outcome(outcome).cause in (Cause.NO_REVERSE_DNS, Cause.REVERSE_DNS_IPV6)
 
 
