@@ -67,6 +67,8 @@ def own_facts(config: Config, addresses: Iterable[IpAddress], now: float) -> Own
         sts_ids=dict.fromkeys(config.domains, sts_id) if sts_id else {},
         tlsa=hashes,
         services=tuple(_services(config)),
+        reports_to=config.reports.dmarc_address,
+        tls_reports_to=config.reports.tlsrpt_address,
         serves_policy=bool(config.listen.https),
         has_autoconfig=bool(config.listen.https),
         caa_issuer=_CAA_ISSUERS.get(urlsplit(config.acme.directory).hostname or "", "") if config.acme.is_on else "",

@@ -22,6 +22,7 @@ from mailserver.config.hold import tables as hold_tables
 from mailserver.config.junk import Dnsbl, Junk, Rspamd, dnsbl_tables
 from mailserver.config.junk import WhenDown as WhenDown
 from mailserver.config.own_mta_sts import OwnMtaSts
+from mailserver.config.reports import Reports
 from mailserver.config.schedules import ScheduleTable, notice_time, retry_times
 from mailserver.config.schedules import tables as schedule_tables
 from mailserver.config.values import HostPort, choice, duration, list_of, only, size, whole_number
@@ -331,6 +332,7 @@ class Config:
     dns: Dns = Dns()
     pop3: Pop3 = Pop3()
     journal: Journal = Journal()
+    reports: Reports = Factory(Reports)
     sendmail: Sendmail = Sendmail()
     doctor: Doctor = Factory(Doctor)
     path: Path = Path("mailserver.toml")

@@ -72,8 +72,12 @@ def named(error: sqlite3.Error) -> JournalUnavailable | JournalDamaged:
     return JournalUnavailable(str(error))
 
 
-def open_for_writing(path: Path, steps: Sequence[str] = STEPS, files: Files = DISK) -> sqlite3.Connection:
+def open_for_writing(
+    path: Path, steps: Sequence[str] = STEPS, files: Files = DISK, application_id: int = APPLICATION_ID
+) -> sqlite3.Connection:
     """The journal, made (0600) or brought up to date if need be. For the one process that holds the state lock.
+
+    Other history (`store.reports`) is kept in the same way, under an `application_id` of its own.
 
     Raises `JournalUnavailable`, `JournalNewer` or `JournalDamaged`.
     """
@@ -85,7 +89,7 @@ def open_for_writing(path: Path, steps: Sequence[str] = STEPS, files: Files = DI
     except OSError as error:
         raise JournalUnavailable(f"{path}: {error.strerror}") from error
     try:
-        _bring_up_to_date(connection, path, steps)
+        _bring_up_to_date(connection, path, steps, application_id)
     except sqlite3.Error as error:
         connection.close()
         raise named(error) from error
@@ -104,12 +108,12 @@ def _make_file(path: Path, files: Files) -> None:
             raise JournalDamaged("it is not a regular file") from None
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
-    version = check_version(connection, path, len(steps))
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path, steps: Sequence[str], application_id: int) -> None:
+    version = check_version(connection, path, len(steps), application_id)
     if version == 0:
         # Both only work before there is anything in the file.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {application_id}")
     connection.execute("PRAGMA journal_mode = WAL")
     # A power cut may take the last batches and never the file.
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -120,7 +124,9 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, steps: Sequenc
         connection.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT;")
 
 
-def check_version(connection: sqlite3.Connection, path: Path, known: int = len(STEPS)) -> int:
+def check_version(
+    connection: sqlite3.Connection, path: Path, known: int = len(STEPS), application_id: int = APPLICATION_ID
+) -> int:
     """The version of an open file, 0 for an empty one. Raises `JournalNewer`, `JournalDamaged`, `sqlite3.Error`."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -130,7 +136,7 @@ def check_version(connection: sqlite3.Connection, path: Path, known: int = len(S
             f"{path} is written in format {version}, and this release reads up to format {known}: "
             "start the release that wrote it, or a later one, or delete the file (it holds history, no mail)"
         )
-    if tables and (application != APPLICATION_ID or version < 1):
+    if tables and (application != application_id or version < 1):
         raise JournalDamaged("it is another program's database")
     return int(version)
 

@@ -1,26 +1,15 @@
-"""The journal as `mailserver why` reads it: beside a running server, or without one. Blocking, no Twisted.
+"""The journal as `mailserver why` reads it: beside a running server, or without one. Blocking, no Twisted."""
 
-Nothing is written. A reader that may not write into the folder cannot take part in SQLite's WAL; it then reads a copy
-of its own.
-"""
-
-import contextlib
 import json
-import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from urllib.parse import quote
 
 from mailserver.mail.ids import is_queue_id
+from mailserver.store.history_file import HistoryFile
 from mailserver.store.journal_facts import LOST
-from mailserver.store.journal_format import JournalDamaged, JournalUnavailable, check_version, named
+from mailserver.store.journal_format import named
 
-_BUSY_S = 5.0
 # Seconds to the year 9999, and more octets than any message has.
 _MOST = 253_370_764_800
 _COLUMNS = "number, time, queue_id, word, fields"
@@ -69,44 +58,8 @@ class Covered:
     last: float
 
 
-class JournalReader:
+class JournalReader(HistoryFile):
     """An open journal. Raises `FileNotFoundError` when there is none, `JournalUnavailable`, `JournalDamaged`."""
-
-    def __init__(self, path: Path) -> None:
-        self._copy: Path | None = None
-        path.stat()
-        try:
-            self._connection = self._open(path)
-        except sqlite3.Error as error:
-            self._forget_copy()
-            raise named(error) from error
-        except (OSError, JournalUnavailable, JournalDamaged):
-            self._forget_copy()
-            raise
-
-    def _open(self, path: Path) -> sqlite3.Connection:
-        if not os.access(path, os.R_OK):
-            raise JournalUnavailable(f"{path}: permission denied")
-        if not os.access(path.parent, os.W_OK):
-            path = self._copied(path)
-        connection = sqlite3.connect(
-            f"file:{quote(os.fspath(path))}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None
-        )
-        try:
-            connection.text_factory = _text
-            if check_version(connection, path) == 0:
-                raise JournalDamaged("it is empty")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _copied(self, path: Path) -> Path:
-        self._copy = Path(tempfile.mkdtemp(prefix="mailserver-why-"))
-        for suffix in ("", "-wal"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(f"{path}{suffix}", self._copy / f"journal{suffix}")
-        return self._copy / "journal"
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -136,25 +89,6 @@ class JournalReader:
         """How many events are known to be missing."""
         return sum(int(entry.figure("count") or 0) for entry in self.mentioning(f"{LOST}:", since))
 
-    # --- the end ------------------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._connection.close()
-        self._forget_copy()
-
-    def __enter__(self) -> "JournalReader":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _forget_copy(self) -> None:
-        if self._copy is not None:
-            shutil.rmtree(self._copy, ignore_errors=True)
-
     def _entries(self, query: str, *values: str | float) -> Iterator[Entry]:
         try:
             for number, time, queue_id, word, fields in self._connection.execute(query, values):
@@ -162,10 +96,6 @@ class JournalReader:
                 yield Entry(number, _moment(time), queue_id if is_queue_id(queue_id) else "", word, _object(fields))
         except sqlite3.Error as error:
             raise named(error) from error
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "replace")
 
 
 def _moment(value: object) -> float:

@@ -22,7 +22,7 @@ CHANGING_PATH_CALLS = re.compile("write_(text|bytes)|unlink|mkdir|rmdir|rename|t
 DOOR_NAMES = frozenset(("files", "_files", "DISK"))
 CHANGING_MODULES = frozenset(("shutil", "tempfile", "mmap"))
 # The reader behind `mailserver why` copies a journal that it may not open into a temporary folder of its own.
-ALLOWED = frozenset((("journal_read.py", "tempfile"), ("journal_read.py", "shutil")))
+ALLOWED = frozenset((("history_file.py", "tempfile"), ("history_file.py", "shutil")))
 
 
 def changes(tree, file_name=""):
