@@ -7,6 +7,7 @@ import pytest
 from twisted.internet.defer import Deferred as Promise
 
 from mailserver.ports import Overloaded
+from mailserver.store.spool_format import FORMAT_VERSION
 from tests.fakes.awaiting import start
 from tests.fakes.relay import DAY, DOWN, LATER, NO, OK, Office
 
@@ -169,7 +170,7 @@ def test_a_message_that_cannot_be_read_while_loading_is_read_later(office, monke
 def test_a_message_of_a_newer_release_is_left_alone_and_told_once(office):
     queue_id = office.put("a@example.net", tell=False)
     path = office.spool.paths.message(queue_id)
-    path.write_bytes(path.read_bytes().replace(b"mailserver-queue 1", b"mailserver-queue 4"))
+    path.write_bytes(path.read_bytes().replace(b"mailserver-queue 1", b"mailserver-queue %d" % (FORMAT_VERSION + 1)))
     start(office.runner.load())
     office.advance(DAY)
     assert office.words() == ["trouble"]
