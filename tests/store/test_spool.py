@@ -161,7 +161,7 @@ def test_a_reader_sets_nothing_aside(spool):
 
 def test_a_newer_message_is_left_where_it_is_with_a_text_that_helps(spool):
     path = spool.paths.message(qid(1))
-    path.write_bytes(HEAD.replace(b"mailserver-queue 1", b"mailserver-queue 4"))
+    path.write_bytes(HEAD.replace(b"mailserver-queue 1", b"mailserver-queue 9"))
     (newer,) = loaded(spool)
     assert not newer.is_set_aside
     assert "start the release that wrote it" in newer.reason

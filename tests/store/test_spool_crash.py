@@ -126,7 +126,7 @@ def test_row_9_a_newer_format_is_left_and_told_and_not_sent(tmp_path):
     office = Office(tmp_path)
     first, second = office.put("a@example.net", tell=False), office.put("a@example.net", tell=False)
     path = office.spool.paths.message(first)
-    path.write_bytes(path.read_bytes().replace(b"mailserver-queue 1", b"mailserver-queue 4"))
+    path.write_bytes(path.read_bytes().replace(b"mailserver-queue 1", b"mailserver-queue 9"))
     office.spool.paths.state(second).write_bytes(b'{"version": 3}')
     office.restart()
     assert office.words() == ["trouble", "trouble"]
