@@ -186,7 +186,12 @@ def _octets_of(records: "Records") -> int:
     """About how much memory an answer takes."""
     if not isinstance(records.found, tuple):
         return _RECORD_OCTETS
-    return sum(_RECORD_OCTETS + sum(map(len, getattr(record, "data", ()))) for record in records.found)
+    return sum(_RECORD_OCTETS + _data_octets(getattr(record, "data", ())) for record in records.found)
+
+
+def _data_octets(data: bytes | Sequence[bytes]) -> int:
+    """TXT has strings; a type that Twisted does not read, such as TLSA, has octets."""
+    return len(data) if isinstance(data, bytes) else sum(map(len, data))
 
 
 def _text_of(name: Any) -> str:

@@ -134,6 +134,15 @@ async def test_records_of_any_type_come_as_a_zone_file_has_them(resolver, name, 
     assert (set(found), len(found)) == (set(expected), len(expected)) if isinstance(found, tuple) else found == expected
 
 
+@pytest.mark.parametrize(("kind", "value"), [("TLSA", "3 1 1 " + "0a" * 32), ("CAA", '0 issue "ca.example"')])
+@pytest_twisted.ensureDeferred
+async def test_records_of_types_that_twisted_does_not_read_are_remembered(resolver, server, kind, value):
+    server.zone = {"raw.example.net": {kind: [value], "ttl": 60}}
+    assert (await resolver.records("raw.example.net", kind)).answer == (value,)
+    server.zone = {}
+    assert (await resolver.records("raw.example.net", kind)).answer == (value,)
+
+
 @pytest_twisted.ensureDeferred
 async def test_records_behind_an_alias_tell_where_it_leads(resolver):
     found = await resolver.records("alias.example.net", "AAAA")
