@@ -5,7 +5,7 @@ what DNS does not tell by then is *temperror*, never a message kept waiting. The
 (RFC 8601) and told to the journal; what follows from them is decided elsewhere.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from mailserver.mail.authentication_results import NAME, authentication_results, without_forged
 from mailserver.mail.dns import CannotTell, TextAnswer
 from mailserver.mail.envelope import Envelope
+from mailserver.mail.headers import first_value
 from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply, spf_refused
 from mailserver.policy.dkim.check import SignatureCheck, is_signed
@@ -56,6 +57,12 @@ class SpfSettings:
     limit_s: float = LIMIT_S
 
 
+# Told of every message that DMARC was asked about, for reports to its domain.
+CountDmarc = Callable[[SignatureResults, SpfFindings, DmarcFinding], None]
+# RFC 9990 and RFC 8460 5.3: the subject of reports. They are not reported on, or two servers would do so for ever.
+_REPORT_SUBJECT = b"report domain:"
+
+
 class Authentication:
     """Holds what does not change from message to message."""
 
@@ -70,6 +77,7 @@ class Authentication:
         spf: SpfSettings | None = None,
         dmarc: DmarcSettings | None = None,
         checks_loopback: bool = False,
+        count_dmarc: CountDmarc | None = None,
     ) -> None:
         """`hostname` is the name under which verdicts are written (the authserv-id of RFC 8601 2.5).
 
@@ -84,6 +92,7 @@ class Authentication:
         self._spf = spf
         self._dmarc = dmarc if checks_dkim and spf is not None and dmarc is not None and dmarc.is_needed else None
         self._checks_loopback = checks_loopback
+        self._count_dmarc = count_dmarc
 
     def concerns(self, peer: Peer) -> bool:
         """Whether a stranger at this address is looked into."""
@@ -122,8 +131,11 @@ class Authentication:
         dmarc = None
         if self._dmarc is not None:
             dmarc = DmarcCheck(section, self._dmarc, self._resolver, self._clock, seen=seen)
+        count = self._count_dmarc
+        if count is not None and first_value(section, b"subject").lstrip().lower().startswith(_REPORT_SUBJECT):
+            count = None
         return MessageAuthentication(
-            self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim, spf, dmarc
+            self._hostname, check, self._resolver, self._blocking, self._clock, self._checks_dkim, spf, dmarc, count
         )
 
     def without_forged(self, content: bytes) -> bytes:
@@ -148,6 +160,7 @@ class MessageAuthentication:
         checks_dkim: bool,
         spf: SpfFindings = NOT_ASKED,
         dmarc: DmarcCheck | None = None,
+        count_dmarc: CountDmarc | None = None,
     ) -> None:
         self._hostname = hostname
         self._check = check
@@ -157,6 +170,7 @@ class MessageAuthentication:
         self._checks_dkim = checks_dkim
         self._spf = spf
         self._dmarc = dmarc
+        self._count_dmarc = count_dmarc
 
     def body(self, piece: bytes) -> None:
         """The next octets of the body, CRLF line ends, cut anywhere."""
@@ -167,6 +181,8 @@ class MessageAuthentication:
         """The verdicts, when the content is at its end. Raises `Overloaded`."""
         signatures = await self._signatures()
         dmarc = None if self._dmarc is None else await self._dmarc.finding(signatures, self._spf)
+        if self._count_dmarc is not None and dmarc is not None:
+            self._count_dmarc(signatures, self._spf, dmarc)
         return Findings(signatures, self._spf, dmarc)
 
     def field(self, findings: Findings, most_octets: int | None = None) -> bytes:

@@ -30,12 +30,16 @@ _FROM_MILD_TO_HARD = list(Disposition)
 
 @dataclass(frozen=True, slots=True)
 class DmarcSettings:
-    """What is done with DMARC; `overrides` holds for a domain in From and those below it."""
+    """What is done with DMARC; `overrides` holds for a domain in From and those below it.
+
+    `is_counted`: SPF and DKIM are told apart in each result, as reports to its domain need it.
+    """
 
     use: DmarcUse = DmarcUse.CHECK
     overrides: Mapping[str, DmarcUse] = field(default_factory=lambda: MappingProxyType({}))
     refuses_quarantine: bool = False
     limit_s: float = LIMIT_S
+    is_counted: bool = False
 
     @property
     def is_needed(self) -> bool:
@@ -116,7 +120,14 @@ class DmarcCheck:
         async def ask() -> None:
             nonlocal found
             try:
-                answer = await check_dmarc(self._authors, identifiers, self._resolver, self._clock, limit_s=limit_s)
+                answer = await check_dmarc(
+                    self._authors,
+                    identifiers,
+                    self._resolver,
+                    self._clock,
+                    limit_s=limit_s,
+                    tells_both=self._settings.is_counted,
+                )
                 if not over.called:
                     found = answer
             finally:

@@ -13,7 +13,7 @@ Decisions:
 - A name exists unless DNS says NXDOMAIN to it (RFC 8020); that it has neither mail nor address is not enough.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.policy.dmarc.record import Alignment, DmarcRecord, Policy, PublicSuffix
 from mailserver.policy.dmarc.result import Authors, DmarcResult, DmarcVerdict
@@ -37,13 +37,23 @@ class Identifiers:
 
 
 async def check_dmarc(
-    authors: Authors, identifiers: Identifiers, resolver: Resolver, clock: Clock, *, limit_s: float = LIMIT_S
+    authors: Authors,
+    identifiers: Identifiers,
+    resolver: Resolver,
+    clock: Clock,
+    *,
+    limit_s: float = LIMIT_S,
+    tells_both: bool = False,
 ) -> tuple[DmarcResult, ...]:
-    """One result for each author domain, at least one in all. Never raises for anything that DNS or a record holds."""
+    """One result for each author domain, at least one in all. Never raises for anything that DNS or a record holds.
+
+    With `tells_both` it is found out of SPF and of DKIM whether it is in alignment, as reports tell it.
+    """
     if not authors.domains:
         return (unreadable(authors),)
     tree = DnsTree(resolver, clock, limit_s)
-    return tuple([await _result(domain, identifiers, tree) for domain in authors.domains])
+    results = tuple([await _result(domain, identifiers, tree) for domain in authors.domains])
+    return tuple([await _with_both(one, identifiers, tree) for one in results]) if tells_both else results
 
 
 def unreadable(authors: Authors) -> DmarcResult:
@@ -70,6 +80,18 @@ async def _result(author: str, identifiers: Identifiers, tree: DnsTree) -> Dmarc
     return _told(DmarcVerdict.FAIL, author, applied)
 
 
+async def _with_both(result: DmarcResult, identifiers: Identifiers, tree: DnsTree) -> DmarcResult:
+    if result.verdict is not DmarcVerdict.PASS or result.record is None:
+        return result
+    nobody: frozenset[str] = frozenset()
+    try:
+        has_spf = bool(await _aligned(result.domain, result.record, identifiers.spf, nobody, tree))
+        has_dkim = bool(await _aligned(result.domain, result.record, nobody, identifiers.dkim, tree))
+    except Undecided:  # the verdict stands; what made it is known
+        has_spf, has_dkim = result.identifier in identifiers.spf, result.identifier in identifiers.dkim
+    return replace(result, has_aligned_spf=has_spf, has_aligned_dkim=has_dkim)
+
+
 @dataclass(frozen=True, slots=True)
 class _Applied:
     """The record that counts for an author domain, and what it asks for there."""
@@ -81,7 +103,9 @@ class _Applied:
 
 def _told(verdict: DmarcVerdict, author: str, applied: _Applied, identifier: str = "") -> DmarcResult:
     policy = applied.policy.lowered if applied.record.is_testing else applied.policy
-    return DmarcResult(verdict, author, policy, applied.at, identifier, applied.record.is_testing)
+    return DmarcResult(
+        verdict, author, policy, applied.at, identifier, applied.record.is_testing, record=applied.record
+    )
 
 
 # --- the record -------------------------------------------------------------------------------------------------------

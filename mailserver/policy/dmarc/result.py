@@ -1,10 +1,10 @@
 """What DMARC comes to for one message (RFC 9989 5.3), and what follows from that here."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
-from mailserver.policy.dmarc.record import Policy
+from mailserver.policy.dmarc.record import DmarcRecord, Policy
 
 
 class DmarcVerdict(Enum):
@@ -38,7 +38,8 @@ class DmarcResult:
     """One author domain. `policy` is what is asked for in this very case, `t=y` and `sp`, `np` counted in.
 
     `domain` is empty when From cannot be read. `record_at` is the domain whose record it is, `identifier` what was in
-    alignment. `problem` tells in our words what is wrong.
+    alignment. `problem` tells in our words what is wrong. `record` is the record that counts. `has_aligned_spf` and
+    `has_aligned_dkim` tell both apart where that was asked for.
     """
 
     verdict: DmarcVerdict
@@ -48,6 +49,9 @@ class DmarcResult:
     identifier: str = ""
     is_testing: bool = False
     problem: str = ""
+    record: DmarcRecord | None = field(default=None, compare=False, repr=False)
+    has_aligned_spf: bool = field(default=False, compare=False)
+    has_aligned_dkim: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         """`fail example.org reject`, as log and journal have it."""
