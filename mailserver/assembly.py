@@ -5,7 +5,6 @@ threads do not survive a fork.
 """
 
 import resource
-from collections.abc import Iterator
 from random import SystemRandom
 from typing import Any
 
@@ -15,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailserver.acme_plug import acme_parts
-from mailserver.config import Check, Config, Dane, DmarcQuarantine, Listener, MtaSts, RememberedTls, SpfFail
+from mailserver.config import Check, Config, DmarcQuarantine, SpfFail
 from mailserver.destinations import Destinations
 from mailserver.dkim_keeper import DkimKeeper
 from mailserver.doctor.plug import doctor_commands, doctor_services
@@ -23,7 +22,6 @@ from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
 from mailserver.junk_keeper import JunkKeeper, junk_folders
 from mailserver.mail.address import Mailbox
-from mailserver.mail.dns import IpAddress
 from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.ids import QueueId, QueueIds
 from mailserver.mail.reply import Reply
@@ -31,35 +29,25 @@ from mailserver.maillog import Sink
 from mailserver.net.challenges import Challenges
 from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
 from mailserver.net.control import ControlServer, queue_commands, relay_commands, suppression_commands
-from mailserver.net.dialer import TcpDialer
 from mailserver.net.journal import JournalFeed, journal_commands
-from mailserver.net.listener_text import check_listener
-from mailserver.net.policy_host import PolicyHosts
 from mailserver.net.resolver import CachingResolver
 from mailserver.net.services import Poll, Starter
+from mailserver.outward import relay_settings, sts_policies, transmitter
 from mailserver.pickup import Pickup
-from mailserver.policy.holding import HoldRule, Pattern
-from mailserver.ports import Acceptance, Blocking, Clock, Conversation, NextHop, Report, Stream
+from mailserver.ports import Acceptance, Blocking, Clock, Report
 from mailserver.postmaster_notes import PostmasterNotes
 from mailserver.relay.account_caps import AccountCaps
-from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.bounce import Reporter, Subject, make_report
-from mailserver.relay.doors import RelayDoors, RelaySettings
+from mailserver.relay.doors import RelayDoors
 from mailserver.relay.dsn_fields import Action, RecipientReport
-from mailserver.relay.mta_sts import StsPolicies
-from mailserver.relay.mx import MxRules, is_allowed, own_addresses
 from mailserver.relay.peer_history import PeerHistory
-from mailserver.relay.protection import ProtectionDoors
 from mailserver.relay.runner import RelayRunner
-from mailserver.relay.schedule import Schedule
 from mailserver.relay.suppression import Suppressor
 from mailserver.session.authentication import Authentication, SpfSettings
-from mailserver.session.client_channel import Timeouts
 from mailserver.session.dmarc_check import DmarcSettings
 from mailserver.session.local_submission import LocalSubmission
 from mailserver.session.pop3_server import Pop3Doors
 from mailserver.session.signing import Signer
-from mailserver.session.smtp_client import SmtpClientSession
 from mailserver.session.smtp_profile import SmtpDoors, SmtpSettings
 from mailserver.store.caps_usage import CapsFile
 from mailserver.store.commit import CommitWriter
@@ -72,7 +60,6 @@ from mailserver.store.maildir_names import host_part
 from mailserver.store.maildrops import MaildirMaildrops
 from mailserver.store.spool import Spool
 from mailserver.store.spool_format import SpoolPaths
-from mailserver.store.sts_policies import StsPolicyFile
 from mailserver.store.suppression import SuppressionFile, SuppressionList
 from mailserver.store.tls_history import TlsHistoryFile
 
@@ -121,8 +108,10 @@ class Assembly:
         self.reporter = Reporter(config.hostname, Mailbox("postmaster", config.domains[0]), self._signed)
         self.history = PeerHistory(TlsHistoryFile(config.storage.state, files), blocking, clock, log)
         self.resolver = CachingResolver(reactor, clock, config.dns.servers)
-        self.policies = self._policies(reactor)
-        self.transmitter = self._transmitter(reactor)
+        self.policies = sts_policies(config, reactor, self.resolver, files, blocking=blocking, clock=clock, log=log)
+        self.transmitter = transmitter(
+            config, reactor, self.resolver, self.policies, self.history, blocking=blocking, clock=clock, log=log
+        )
         self.dkim_keeper = DkimKeeper(
             DkimKeyFolder(config.storage.state),
             self.resolver,
@@ -162,7 +151,15 @@ class Assembly:
         self.challenges = Challenges()
         self.notes = PostmasterNotes(self.reporter, self.committer, self.new_queue_id, clock, log)
         acme_commands, self._acme_services = acme_parts(
-            config, reactor, self.tls, self.challenges, self.notes, blocking=blocking, clock=clock, log=log
+            config,
+            reactor,
+            self.tls,
+            self.challenges,
+            self.notes,
+            self.resolver,
+            blocking=blocking,
+            clock=clock,
+            log=log,
         )
         commands = {
             **queue_commands(self.runner, log),
@@ -275,67 +272,7 @@ class Assembly:
         )
         return make_report(self.reporter, report_id, subject, reports, now)
 
-    def _policies(self, reactor: Any) -> StsPolicies:
-        """MTA-STS: the policies of other domains."""
-        relay = self._config.relay
-        allowed = MxRules(allow_private=relay.allow_private)
-        hosts = PolicyHosts(
-            reactor,
-            self.resolver,
-            lambda address: is_allowed(address, allowed),
-            port=relay.mta_sts_port,
-            ca_file=relay.ca_file,
-        )
-        file = StsPolicyFile(self._config.storage.state, self._files)
-        return StsPolicies(self.resolver, hosts.fetch, file, blocking=self.blocking, clock=self._clock, sink=self._log)
-
-    def _protection(self) -> ProtectionDoors:
-        relay = self._config.relay
-        return ProtectionDoors(
-            signed=self.resolver if relay.dane is Dane.AUTO else None,
-            policies=self.policies if relay.mta_sts is MtaSts.ON else None,
-            history=self.history,
-            insists=relay.remembered_tls is RememberedTls.REQUIRE,
-            ca_file=relay.ca_file,
-            port=relay.port,
-        )
-
-    def _transmitter(self, reactor: Any) -> MxTransmitter:
-        relay = self._config.relay
-        rules = MxRules(
-            own_names=frozenset({self._config.hostname}),
-            own_addresses=own_addresses(self._listening(), port=relay.port, allow_private=relay.allow_private),
-            allow_private=relay.allow_private,
-            family=relay.address_family,
-        )
-        return MxTransmitter(
-            Outward(relay.helo, relay.port, rules, AttemptLimits(connect_s=relay.connect_timeout)),
-            resolver=self.resolver,
-            dialer=TcpDialer(reactor, source_address=relay.source_address, source_address6=relay.source_address6),
-            converse=self._converse,
-            blocking=self.blocking,
-            clock=self._clock,
-            rng=SystemRandom(),
-            sink=self._log,
-            history=self.history,
-            protection=self._protection(),
-        )
-
-    def _converse(self, stream: Stream, next_hop: NextHop) -> Conversation:
-        timeouts = Timeouts.within(self._config.relay.command_timeout)
-        return SmtpClientSession(stream, next_hop, clock=self._clock, timeouts=timeouts)
-
-    def _listening(self) -> list[tuple[IpAddress, int]]:
-        """Where the configuration listens for other servers by address; who listens everywhere is not in it."""
-        listeners = [check_listener(text) for text in self._config.listen.smtp]
-        return [
-            (one.address, one.port)
-            for one in listeners
-            if isinstance(one, Listener) and one.address is not None and one.port is not None
-        ]
-
     def _runner(self) -> RelayRunner:
-        relay = self._config.relay
         doors = RelayDoors(
             clock=self._clock,
             blocking=self.blocking,
@@ -351,19 +288,7 @@ class Assembly:
             caps=self.caps,
             junk_folder=self._junk_folders,
         )
-        schedule = Schedule(relay.retry, relay.expire_after, relay.delay_notice_after)
-        times = {domain: relay.times_for(domain) for domain in relay.schedule}
-        settings = RelaySettings(
-            schedule,
-            self.reporter,
-            relay.max_per_destination,
-            hold_rules=tuple(_hold_rules(self._config)),
-            keeps_transcripts=relay.transcripts,
-            schedules={
-                domain: Schedule(one.retry, one.expire_after, one.delay_notice_after) for domain, one in times.items()
-            },
-        )
-        return RelayRunner(doors, settings)
+        return RelayRunner(doors, relay_settings(self._config, self.reporter))
 
     # --- start and stop -----------------------------------------------------------------------------------------------
 
@@ -413,15 +338,6 @@ class Assembly:
         self.runner.start()
         loading = Deferred.fromCoroutine(self.runner.load())
         loading.addErrback(lambda failure: _log.failure("reading the queue broke", failure=failure))
-
-
-def _hold_rules(config: Config) -> Iterator[HoldRule]:
-    def pattern(text: str) -> Pattern | None:
-        return Pattern(text) if text else None
-
-    for index, table in enumerate(config.hold):
-        patterns = (pattern(table.sender), pattern(table.recipient), pattern(table.login))
-        yield HoldRule(f"hold[{index}]", *patterns, table.reason)
 
 
 def _tell_failure(what: str, error: BaseException) -> None:

@@ -117,6 +117,7 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
         "recovery",
         "committer",
         "history of peers",
+        "caps",
         "MTA-STS policies",
         "transmitter",
         "suppression list",
