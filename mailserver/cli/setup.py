@@ -55,7 +55,7 @@ def _address(context: click.Context, parameter: click.Parameter, given: tuple[st
 @click.option("--yes", is_flag=True, help="Ask nothing and write; what is not said is decided.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as one object; writes only with --yes.")
 @click.pass_obj
-def setup(context: CliContext, domain: str, **given: Any) -> None:
+def setup(context: CliContext, /, domain: str, **given: Any) -> None:
     """Make this machine a mail server for DOMAIN, or bring its configuration up to date.
 
     Looks at addresses, reverse names, block lists, port 25, ports that are taken and the resolver, decides what fits,

@@ -25,6 +25,7 @@ from mailserver.setup.look import here, laid_out, survey_now, survey_offline, wi
 from mailserver.setup.machine_files import PlannedFile, Program, machine_files
 from mailserver.setup.values import Answers, Existing, Here, Layout, Plan
 from mailserver.setup.write import put
+from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.survey.values import Survey, Wishes
 
 Look = Callable[[Wishes, Config | None], Survey]
@@ -208,7 +209,7 @@ def _troubles(config: Config) -> list[str]:
     return list(troubles_with_files(config))
 
 
-def _make_keys(folder: "doing.DkimKeyFolder", domain: str) -> object:
+def _make_keys(folder: DkimKeyFolder, domain: str) -> object:
     from mailserver.cli.dkim import make_keys
 
     return make_keys(folder, domain)

@@ -169,7 +169,8 @@ def test_the_owners_edits_survive(lab):
     output = lab(NO_IPV6_NAME)
     assert 'relay.address_family = "ipv6" is yours and stays; setup would have taken "ipv4"' in output
     assert f"{unit} is not as setup left it" in output
-    assert lab.files() == before
+    zone = lab.folder / "etc" / "records.zone"  # it follows from what is in force
+    assert lab.files() | {zone: b""} == before | {zone: b""}
 
 
 def test_a_smarthost_needs_its_password_which_is_never_printed(lab, monkeypatch):
