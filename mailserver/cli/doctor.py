@@ -81,8 +81,9 @@ def _looked(context: CliContext, only: Sequence[str]) -> "list[Check]":
             server=server,
             tables=tables,
             tries_port25=True,
+            only=only,
         )
-        found.extend(await examine(case, only))
+        found.extend(await examine(case))
         await lanes.close()
 
     try:

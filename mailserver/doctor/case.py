@@ -73,8 +73,8 @@ class CaseDoors:
 class Case:
     """One look at one server. `server` None: it does not run. `tables` a text: why there are none.
 
-    `tries_port25`: hosts of others may be connected to. `name_servers`: which are asked whether they validate. `now` in
-    seconds since the epoch.
+    `now` in seconds since the epoch. `name_servers`: which are asked whether they validate. `tries_port25`: hosts of
+    others may be connected to. `only`: the names of the checks that are made; empty: all.
     """
 
     config: Config
@@ -84,6 +84,7 @@ class Case:
     now: float
     name_servers: tuple[NameServer, ...] = ()
     tries_port25: bool = False
+    only: frozenset[str] = frozenset()
     _survey: Once[Survey] = field(init=False)
     _queue: Once[QueueFacts] = field(init=False)
 
@@ -93,19 +94,22 @@ class Case:
 
     @property
     def wishes(self) -> Wishes:
-        """What the survey is to find out."""
+        """What the survey is to find out for the checks that are made; the clock has no need of it."""
         wanted = self.config.doctor
         return Wishes(
             hostname=self.config.hostname,
             addresses=wanted.addresses,
             ask_url=wanted.address_url,
-            lists=tuple(map(list_named, wanted.lists)),
-            port25_domains=wanted.port25_domains if self.tries_port25 else (),
+            lists=tuple(map(list_named, wanted.lists)) if self.makes("lists") else (),
+            port25_domains=wanted.port25_domains if self.tries_port25 and self.makes("port25") else (),
             port25=self.config.relay.port,
-            name_servers=self.name_servers,
+            name_servers=self.name_servers if self.makes("resolver") or self.makes("tlsa") else (),
             signed_name=wanted.signed_name,
-            clock_url=wanted.clock_url,
         )
+
+    def makes(self, name: str) -> bool:
+        """Whether a check is one of those that are made."""
+        return not self.only or name in self.only
 
     @property
     def serves_mta_sts(self) -> bool:

@@ -1,6 +1,6 @@
 """All checks by name, and the function that runs them: at once, each within its time, none able to harm another."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -17,10 +17,13 @@ from mailserver.ports import ConnectionFailed, Overloaded
 from mailserver.store.acme_folder import AcmeFolder
 from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.survey.records import check_records
+from mailserver.survey.time import look_at_clock
+from mailserver.survey.values import Time
 from mailserver.survey.waiting import together, within
 
 # Longer than the survey takes at worst.
 LIMIT_S = 90.0
+CLOCK_S = 15.0
 
 Tell = Callable[[str, BaseException], object]
 
@@ -85,7 +88,11 @@ async def _resolver(case: Case) -> Iterable[Check]:
 
 
 async def _clock(case: Case) -> Iterable[Check]:
-    return names.check_clock(await case.survey())
+    late = Time(None, "nobody could say in time")
+    doors = case.doors.survey
+    return names.check_clock(
+        await within(doors.clock, CLOCK_S, look_at_clock(doors, case.config.doctor.clock_url), late)
+    )
 
 
 async def _certificate(case: Case) -> Iterable[Check]:
@@ -218,12 +225,12 @@ EXAMINATIONS: Sequence[Examination] = (
 NAMES = tuple(one.name for one in EXAMINATIONS)
 
 
-async def examine(case: Case, only: Collection[str] = (), tell: Tell | None = None) -> list[Check]:
-    """Run the checks, all or those named, at once; their findings in the order of `EXAMINATIONS`.
+async def examine(case: Case, tell: Tell | None = None) -> list[Check]:
+    """Run the checks that the case is about, at once; their findings in the order of `EXAMINATIONS`.
 
     A check that raises is told by `tell` and is not known; the others go on.
     """
-    wanted = [one for one in EXAMINATIONS if not only or one.name in only]
+    wanted = [one for one in EXAMINATIONS if case.makes(one.name)]
     why_not = why_not_on_internet(case.config)
     running = [Deferred.fromCoroutine(_examined(one, case, why_not, tell)) for one in wanted]
     return [found for one in running for found in await one]

@@ -9,7 +9,7 @@ from mailserver.config import Config, Dane
 from mailserver.doctor.check import Check, failed, passed, skipped, unknown, warned
 from mailserver.mail.route import AddressFamily
 from mailserver.survey.lists import list_named
-from mailserver.survey.values import Behind, Port25, PublicAddress, Survey
+from mailserver.survey.values import Behind, Port25, PublicAddress, Survey, Time
 
 _NO_ADDRESS = "say it in doctor.addresses, or ask a page for it with doctor.address_url"
 
@@ -190,9 +190,9 @@ def check_resolver(config: Config, survey: Survey, answers: bool | None) -> Iter
         )
 
 
-def check_clock(survey: Survey) -> Iterator[Check]:
+def check_clock(time: Time) -> Iterator[Check]:
     """The clock is right and stays so."""
-    name, time = "clock", survey.time
+    name = "clock"
     remedy = "let a time service keep it: apt-get install systemd-timesyncd, or chrony"
     if time.is_right is False:
         yield failed(name, time.words, remedy)

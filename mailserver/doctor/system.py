@@ -1,5 +1,6 @@
 """The real doors of the checks, for the running server and for the command line."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from mailserver.config import Config
@@ -23,6 +24,7 @@ def make_case(
     server: ServerFacts | None,
     tables: AccountTables | str,
     tries_port25: bool = False,
+    only: Iterable[str] = (),
 ) -> Case:
     """A look at this machine and the world as they are now; DNS is asked anew."""
     relay = config.relay
@@ -41,4 +43,5 @@ def make_case(
         clock.now(),
         name_servers(config.dns.servers),
         tries_port25,
+        frozenset(only),
     )

@@ -124,8 +124,18 @@ async def _outside(doors: SurveyDoors, url: str) -> IpAddress | str:
 
 
 async def _validating(doors: SurveyDoors, wishes: Wishes) -> NameServer | None:
-    answers = await together(_does_validate(doors, one, wishes.signed_name) for one in wishes.name_servers)
-    return next((one for one, is_good in zip(wishes.name_servers, answers, strict=True) if is_good), None)
+    """All are asked at once, and nobody waits for those behind the first that does."""
+    servers = wishes.name_servers
+    asked = [Deferred.fromCoroutine(_does_validate(doors, one, wishes.signed_name)) for one in servers]
+    found = None
+    for server, answer in zip(servers, asked, strict=True):
+        if found is None and await answer:
+            found = server
+        elif found is not None:
+            # What was given up is no trouble.
+            answer.addErrback(lambda _: None)
+            answer.cancel()
+    return found
 
 
 async def _does_validate(doors: SurveyDoors, server: NameServer, signed_name: str) -> bool:

@@ -210,6 +210,6 @@ def test_the_resolver(tmp_path, text, validating, answers, verdict, words):
     ],
 )
 def test_the_clock(time, verdict):
-    found = one(check_clock(replace(BASE, time=time)))
+    found = one(check_clock(time))
     assert found.verdict is verdict
     assert time.words in found.finding
