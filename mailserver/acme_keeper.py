@@ -17,17 +17,17 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 
 from mailserver.config import Config
-from mailserver.config.acme import wanted_names
 from mailserver.mail.certificate import CertificateSummary
 from mailserver.maillog import CertificateFailed, CertificateObtained, CertificateRenewed, Sink, Trouble
 from mailserver.net.acme_challenges import Answers, Showing
-from mailserver.net.acme_order import InForce, in_force, order, record_for, showing_for, suggested_renewal
+from mailserver.net.acme_names import NamesInDns
+from mailserver.net.acme_order import InForce, in_force, order, record_for, showing_for, suggested_renewal, without
 from mailserver.net.acme_values import AcmeTrouble, Fresh
 from mailserver.net.control import Command
 from mailserver.net.services import Poll, Starter
 from mailserver.net.tls import CertificateFiles, CertificateTrouble, ServerTls
-from mailserver.policy.renewal import DAY_S, Order, Past, Reason, Wait, after_failure, decide, is_urgent
-from mailserver.ports import Blocking, Clock, Lane, Overloaded
+from mailserver.policy.renewal import DAY_S, HOUR_S, Order, Past, Reason, Wait, after_failure, decide, fits, is_urgent
+from mailserver.ports import Blocking, Clock, Lane, Overloaded, Resolver
 from mailserver.store.acme_folder import AcmeFolder, AcmeRecord
 from mailserver.store.control_socket import Request, Response
 
@@ -47,7 +47,7 @@ _log = Logger()
 
 # Tells the postmaster by mail: subject and text; whether it is on its way.
 TellPostmaster = Callable[[str, str], Awaitable[bool]]
-Place = Callable[[Config, AcmeFolder, Showing, Callable[[float], None], Callable[[], float]], Fresh]
+Place = Callable[[Config, AcmeFolder, tuple[str, ...], Showing, Callable[[float], None], Callable[[], float]], Fresh]
 Suggest = Callable[[Config, AcmeFolder, Callable[[], float]], "float | None"]
 
 
@@ -72,6 +72,7 @@ class AcmeKeeper:
         folder: AcmeFolder,
         tls: ServerTls,
         showing: Showing,
+        names: NamesInDns,
         *,
         blocking: Blocking,
         clock: Clock,
@@ -92,7 +93,7 @@ class AcmeKeeper:
         self._rng = rng
         self._place = place
         self._suggest = suggest
-        self._names = wanted_names(config)
+        self._names = names
         self._looks_at = float("-inf")
         self._is_busy = False
         self._stopping = threading.Event()
@@ -123,14 +124,15 @@ class AcmeKeeper:
             found, record = await self._blocking.run(Lane.GENERAL, self._read)
             if self._homeless is not None:
                 return await self._install(self._homeless, Reason.ASKED, found, record)
-            decision = self._decision(found, replace(record, next_attempt_at=0.0))
+            names = await self._names.look()
+            decision = self._decision(found, names, replace(record, next_attempt_at=0.0))
             if not isinstance(decision, Order) and not is_forced and found is not None:
                 return Outcome(
                     f"it is not due before {_day(decision.until)}, and authorities give only a few certificates for "
                     "the same names in a week; --force orders one all the same"
                 )
             reason = decision.reason if isinstance(decision, Order) else Reason.ASKED
-            return await self._order(reason, found, record)
+            return await self._order(reason, names, found, record)
         except Overloaded:
             return Outcome("the server is too busy; try again")
         finally:
@@ -168,23 +170,27 @@ class AcmeKeeper:
         if self._homeless is not None:
             await self._install(self._homeless, Reason.DUE, found, record)
             return
-        decision = self._decision(found, record)
+        names = await self._names.look()
+        decision = self._decision(found, names, record)
         if not isinstance(decision, Order) and found is not None:
             record = await self._with_advice(record)
-            decision = self._decision(found, record)
-        if isinstance(decision, Order):
-            await self._order(decision.reason, found, record)
-        else:
+            decision = self._decision(found, names, record)
+        if not isinstance(decision, Order):
             self._wait_until(decision.until)
+        elif self._names.is_host_missing:
+            # Asking now would only use up the authority's patience.
+            self._wait_until(self._clock.now() + SOON_S)
+        else:
+            await self._order(decision.reason, names, found, record)
 
     def _read(self) -> tuple[InForce | None, AcmeRecord]:
         return in_force(self._folder), record_for(self._config, self._folder)
 
-    def _decision(self, found: InForce | None, record: AcmeRecord) -> Order | Wait:
+    def _decision(self, found: InForce | None, names: tuple[str, ...], record: AcmeRecord) -> Order | Wait:
         acme = self._config.acme
         standing = None if found is None else found.standing(acme)
         past = Past(record.failures, record.next_attempt_at, record.suggested_at)
-        return decide(standing, self._names, past, self._clock.now(), acme.renew_before)
+        return decide(standing, names, past, self._clock.now(), acme.renew_before)
 
     async def _with_advice(self, record: AcmeRecord) -> AcmeRecord:
         """Once a day the authority may say when it would renew; it knows when it has to take certificates back."""
@@ -198,13 +204,16 @@ class AcmeKeeper:
         await self._remember(record)
         return record
 
-    async def _order(self, reason: Reason, found: InForce | None, record: AcmeRecord) -> Outcome:
+    async def _order(
+        self, reason: Reason, names: tuple[str, ...], found: InForce | None, record: AcmeRecord
+    ) -> Outcome:
         try:
             fresh = await self._blocking.run(
                 Lane.CERTIFICATES,
                 self._place,
                 self._config,
                 self._folder,
+                names,
                 self._showing,
                 self._sleep,
                 self._clock.now,
@@ -212,17 +221,27 @@ class AcmeKeeper:
         except Stopped:
             return Outcome("the server stops")
         except AcmeTrouble as trouble:
-            return await self._failed(trouble, found, record)
+            return await self._failed_for(names, trouble, found, record)
         except Overloaded:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours must not order again and again, nor end the looks
             _log.failure("ordering a certificate broke")
-            return await self._failed(
-                AcmeTrouble(f"unexpected trouble in the server: {type(error).__name__}", "its log has the details"),
-                found,
-                record,
+            unnamed = AcmeTrouble(
+                f"unexpected trouble in the server: {type(error).__name__}", "its log has the details"
             )
+            return await self._failed_for(names, unnamed, found, record)
         return await self._install(fresh, reason, found, record)
+
+    async def _failed_for(
+        self, names: tuple[str, ...], trouble: AcmeTrouble, found: InForce | None, record: AcmeRecord
+    ) -> Outcome:
+        """A failure, and perhaps a certificate all the same: for the names that it was not about."""
+        outcome, record = await self._failed(names, trouble, found, record)
+        rest = without(names, trouble, self._config)
+        decision = self._decision(found, rest, replace(record, next_attempt_at=0.0)) if rest else None
+        if isinstance(decision, Order):
+            return await self._order(decision.reason, rest, found, record)
+        return outcome
 
     async def _install(self, fresh: Fresh, reason: Reason, found: InForce | None, record: AcmeRecord) -> Outcome:
         """To disk, then in force."""
@@ -236,22 +255,25 @@ class AcmeKeeper:
             return Outcome(f"a certificate was obtained and could not be written: {reason_text}")
         self._homeless = None
         now = self._clock.now()
-        await self._remember(
-            AcmeRecord(settings=record.settings, obtained_at=now, asked_at=now, warned_for=record.warned_for)
-        )
         about = fresh.summary
+        kept = replace(record, obtained_at=now, asked_at=now, suggested_at=0.0)
+        # Otherwise an order for more names has just failed, and is tried again in its time.
+        is_whole = fits(about.names, self._names.present)
+        await self._remember(replace(kept, failures=0, next_attempt_at=0.0, reason="", remedy="") if is_whole else kept)
         event = CertificateObtained if found is None or reason is Reason.NAMES else CertificateRenewed
         self._log(event(about.names, about.issuer, _day(about.not_after), reason.value))
         for text in fresh.left:
             self._log(Trouble("", "cleaning up after an order", text, "remove it by hand"))
-        self._wait_until(now + DAY_S)
+        self._wait_until(now + DAY_S if is_whole else record.next_attempt_at)
         return Outcome(summary=about)
 
     def _put_in_force(self, fresh: Fresh) -> None:
         self._folder.install(fresh.key_pem, fresh.chain_pem)
         self._tls.load(files_of(self._folder))
 
-    async def _failed(self, trouble: AcmeTrouble, found: InForce | None, record: AcmeRecord) -> Outcome:
+    async def _failed(
+        self, names: tuple[str, ...], trouble: AcmeTrouble, found: InForce | None, record: AcmeRecord
+    ) -> tuple[Outcome, AcmeRecord]:
         now = self._clock.now()
         past = after_failure(
             Past(record.failures, record.next_attempt_at, record.suggested_at),
@@ -268,13 +290,11 @@ class AcmeKeeper:
             remedy=trouble.remedy,
         )
         days_left = None if found is None else found.summary.days_left(now)
-        self._log(
-            CertificateFailed(self._names, str(trouble), trouble.remedy, days_left, _moment(past.next_attempt_at))
-        )
+        self._log(CertificateFailed(names, str(trouble), trouble.remedy, days_left, _moment(past.next_attempt_at)))
         record = await self._warned(record, trouble, found)
         await self._remember(record)
         self._wait_until(past.next_attempt_at)
-        return Outcome(f"{trouble}: {trouble.remedy}")
+        return Outcome(f"{trouble}: {trouble.remedy}"), record
 
     async def _warned(self, record: AcmeRecord, trouble: AcmeTrouble, found: InForce | None) -> AcmeRecord:
         """Once for each certificate that is about to expire the postmaster gets a mail."""
@@ -304,8 +324,8 @@ class AcmeKeeper:
             self._log(Trouble("", f"{self._folder.path}/record.json", error.strerror or str(error), effect))
 
     def _wait_until(self, moment: float) -> None:
-        """At least once a day; a wall clock that is set meanwhile is seen then."""
-        wait = min(max(0.0, moment - self._clock.now()), DAY_S)
+        """At least once a day, and each hour while names are missing; a wall clock that is set is seen then."""
+        wait = min(max(0.0, moment - self._clock.now()), HOUR_S if self._names.missing else DAY_S)
         if wait == DAY_S:
             wait += self._rng.uniform(-JITTER_S, JITTER_S)
         self._looks_at = self._clock.monotonic() + wait
@@ -321,6 +341,7 @@ def make_keeper(
     reactor: Any,
     tls: ServerTls,
     answers: Answers,
+    resolver: Resolver,
     *,
     blocking: Blocking,
     clock: Clock,
@@ -335,6 +356,7 @@ def make_keeper(
         AcmeFolder(config.storage.state),
         tls,
         showing,
+        NamesInDns(config, resolver, log),
         blocking=blocking,
         clock=clock,
         log=log,

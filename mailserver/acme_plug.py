@@ -9,7 +9,7 @@ from mailserver.maillog import Sink
 from mailserver.net.challenges import Challenges
 from mailserver.net.control import Command
 from mailserver.net.tls import ServerTls
-from mailserver.ports import Blocking, Clock
+from mailserver.ports import Blocking, Clock, Resolver
 from mailserver.postmaster_notes import PostmasterNotes
 
 
@@ -19,6 +19,7 @@ def acme_parts(
     tls: ServerTls,
     challenges: Challenges,
     notes: PostmasterNotes,
+    resolver: Resolver,
     *,
     blocking: Blocking,
     clock: Clock,
@@ -30,6 +31,6 @@ def acme_parts(
     from mailserver.acme_keeper import make_keeper
 
     keeper = make_keeper(
-        config, reactor, tls, challenges, blocking=blocking, clock=clock, log=log, tell_postmaster=notes.send
+        config, reactor, tls, challenges, resolver, blocking=blocking, clock=clock, log=log, tell_postmaster=notes.send
     )
     return keeper.commands(), keeper.services()

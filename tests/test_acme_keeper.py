@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 
 from mailserver.acme_keeper import SOON_S, AcmeKeeper, Stopped, obtained_tls
 from mailserver.config import load_config
+from mailserver.mail.dns import CannotTell, NoRecords, NoSuchName
+from mailserver.net.acme_names import NamesInDns
 from mailserver.net.acme_order import in_force
 from mailserver.net.acme_values import AcmeTrouble, Fresh
 from mailserver.net.tls import ServerTls, ensure_self_signed
@@ -74,6 +76,9 @@ class Keeping:
         self.answer: object = 90.0
         self.suggested: float | None = None
         self.orders: list[float] = []
+        self.ordered: list[tuple[str, ...]] = []
+        self.refused: set[str] = set()
+        self.dns: dict[str, object] = {}
         self.asked: list[float] = []
         self.keeper = self.new_keeper()
 
@@ -83,6 +88,7 @@ class Keeping:
             self.folder,
             self.tls,
             None,
+            NamesInDns(self.config, self, self.events.append),
             blocking=self.blocking,
             clock=self.clock,
             log=self.events.append,
@@ -96,14 +102,21 @@ class Keeping:
         self.letters.append((subject, text))
         return True
 
-    def place(self, config, folder, showing, wait, now):
+    async def addresses(self, name):
+        return self.dns.get(name, ("192.0.2.1",))
+
+    def place(self, config, folder, names, showing, wait, now):
         self.orders.append(self.clock.now())
+        self.ordered.append(names)
         if isinstance(self.answer, BaseException):
             raise self.answer
+        refused = tuple(name for name in names if name in self.refused)
+        if refused:
+            raise AcmeTrouble(f"not ours: {', '.join(refused)}", "open port 80", names=refused)
         before = in_force(folder)
         key = make_key("p256") if before is None else private_part(before.pem)
-        chain = self.authority.issue(key, (NAME,), self.clock.now(), self.answer)
-        return Fresh(key, chain, check_obtained(key, chain, (NAME,), self.clock.now()))
+        chain = self.authority.issue(key, names, self.clock.now(), self.answer)
+        return Fresh(key, chain, check_obtained(key, chain, names, self.clock.now()))
 
     def suggest(self, config, folder, now):
         self.asked.append(self.clock.now())
@@ -366,3 +379,84 @@ def test_what_could_not_be_cleaned_up_is_told(keeping):
     keeping.keeper._place = untidy
     lines = keeping.look()
     assert lines[1].startswith('trouble what="cleaning up after an order"')
+
+
+# --- names that are not there yet -------------------------------------------------------------------------------------
+
+WITH_AUTOCONFIG = '[listen]\nhttp = ["tcp:8080"]\nhttps = ["tcp:8443"]\n'
+AUTOCONFIG = "autoconfig.example.org"
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """A server that answers under a second name, too."""
+    return Keeping(tmp_path, WITH_AUTOCONFIG)
+
+
+def test_a_name_without_an_address_is_left_out_until_it_has_one(serving):
+    serving.dns[AUTOCONFIG] = NoSuchName()
+    told, obtained = serving.look()
+    assert f'no A or AAAA record in DNS: {AUTOCONFIG}" effect="the certificate goes without' in told
+    assert obtained.startswith(f"certificate-obtained names={NAME} ")
+    assert serving.look_for(DAY_S) == []
+    del serving.dns[AUTOCONFIG]
+    (line,) = serving.look_for(1.5 * HOUR_S, HOUR_S)
+    assert line.startswith(f"certificate-obtained names={NAME},{AUTOCONFIG} ")
+    assert serving.look_for(30 * DAY_S) == []
+
+
+def test_nobody_is_asked_before_the_host_name_has_an_address(serving):
+    serving.dns = {NAME: NoRecords(), AUTOCONFIG: NoSuchName()}
+    (told,) = serving.look()
+    assert "no certificate is ordered before it has one" in told
+    assert serving.look_for(DAY_S, SOON_S) == []
+    assert serving.orders == []
+    serving.dns = {}
+    (line,) = serving.look(SOON_S)
+    assert line.startswith(f"certificate-obtained names={NAME},{AUTOCONFIG} ")
+
+
+def test_a_silent_dns_is_no_reason_to_leave_a_name_out(serving):
+    serving.dns = {NAME: CannotTell("no answer"), AUTOCONFIG: CannotTell("SERVFAIL")}
+    serving.look()
+    assert serving.ordered == [(NAME, AUTOCONFIG)]
+
+
+def test_a_name_that_leads_elsewhere_keeps_the_host_name_from_nothing(serving):
+    serving.refused = {AUTOCONFIG}
+    failed, obtained = serving.look()
+    assert failed.startswith(f"certificate-failed names={NAME},{AUTOCONFIG} ")
+    assert obtained.startswith(f"certificate-obtained names={NAME} ")
+    assert serving.folder.read_record().failures == 1
+    # Only the larger order is tried again, less and less, and no certificate is used up by that.
+    serving.ordered.clear()
+    lines = serving.look_for(50 * DAY_S)
+    assert {line.partition(" ")[0] for line in lines} == {"certificate-failed"}
+    assert set(serving.ordered) == {(NAME, AUTOCONFIG)}
+    assert 50 <= len(serving.ordered) <= 56
+    # It is renewed in time all the same.
+    lines = serving.look_for(20 * DAY_S)
+    assert any(line.startswith(f"certificate-renewed names={NAME} ") for line in lines)
+    assert serving.letters == []
+    serving.refused.clear()
+    lines = serving.look_for(2 * DAY_S)
+    assert any(line.startswith(f"certificate-obtained names={NAME},{AUTOCONFIG} ") for line in lines)
+    assert serving.folder.read_record().failures == 0
+
+
+def test_after_a_restart_the_smaller_certificate_is_good_enough(serving, tmp_path):
+    serving.refused = {AUTOCONFIG}
+    serving.look()
+    again = Keeping(tmp_path, WITH_AUTOCONFIG)
+    again.refused = {AUTOCONFIG}
+    assert again.look() == []
+    assert again.orders == []
+
+
+def test_names_that_are_configured_are_ordered_together_or_not_at_all(tmp_path):
+    keeping = Keeping(tmp_path, f'names = ["{NAME}", "more.example.org"]\n')
+    keeping.dns["more.example.org"] = NoSuchName()
+    keeping.refused = {"more.example.org"}
+    (line,) = keeping.look()
+    assert line.startswith("certificate-failed ")
+    assert keeping.ordered == [(NAME, "more.example.org")]

@@ -14,7 +14,7 @@ import click
 from mailserver.cli.context import CliContext
 from mailserver.cli.ownership import reading_hint
 from mailserver.config import Config
-from mailserver.config.acme import wanted_names
+from mailserver.config.acme import needed_names, wanted_names
 from mailserver.mail.certificate import CertificateSummary, covers
 from mailserver.policy.renewal import Order, Past, decide
 from mailserver.store.acme_folder import AcmeFolder, AcmeRecord
@@ -134,7 +134,7 @@ def next_order(config: Config, found: CertificateSummary | None, record: AcmeRec
     pair = in_force(AcmeFolder(config.storage.state)) if found is not None else None
     standing = None if pair is None else pair.standing(config.acme)
     past = Past(record.failures, record.next_attempt_at, record.suggested_at)
-    decision = decide(standing, wanted_names(config), past, now, config.acme.renew_before)
+    decision = decide(standing, needed_names(config), past, now, config.acme.renew_before)
     return now if isinstance(decision, Order) else decision.until
 
 
@@ -143,13 +143,16 @@ def _remarks(config: Config, found: CertificateSummary | None, record: AcmeRecor
     if found is not None:
         if found.not_after <= now:
             wrong.append(f"it expired on {_day(found.not_after)}")
-        wanted = wanted_names(config) if config.acme.is_on else (config.hostname,)
-        missing = [name for name in wanted if not any(covers(one, name) for one in found.names)]
+        missing = _not_covered(found, needed_names(config) if config.acme.is_on else (config.hostname,))
         if missing and not (config.acme.is_on and found.is_self_signed):
             wrong.append(f"it does not cover {', '.join(missing)}")
     if record is not None and record.failures:
         wrong.append(f"the last order failed ({_moment(record.failed_at)}): {record.reason}: {record.remedy}")
     return wrong
+
+
+def _not_covered(found: CertificateSummary, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if not any(covers(one, name) for one in found.names)]
 
 
 def _lines(
@@ -163,6 +166,10 @@ def _lines(
             f"good until: {_day(found.not_after)} ({found.days_left(now)} days)",
             f"key (TLSA 3 1 1): {found.spki_sha256}",
         ]
+    if found is not None and source.kind == "acme":
+        later = [name for name in _not_covered(found, wanted_names(config)) if name not in needed_names(config)]
+        if later:
+            lines.append(f"not in it: {', '.join(later)} (each needs an A or AAAA record that leads here)")
     if record is not None:
         next_at = next_order(config, found if source.kind == "acme" else None, record, now)
         lines.append(f"next order: {'now, when the server runs' if next_at <= now else _moment(next_at)}")

@@ -4,10 +4,11 @@ import time
 from dataclasses import replace
 
 from mailserver.cli.context import CliContext
-from mailserver.config.acme import wanted_names
+from mailserver.config.acme import needed_names, wanted_names
 from mailserver.mail.certificate import CertificateSummary
-from mailserver.net.acme_order import in_force, order, record_for, showing_for
-from mailserver.net.acme_values import AcmeTrouble
+from mailserver.net.acme_challenges import Showing
+from mailserver.net.acme_order import in_force, order, record_for, showing_for, without
+from mailserver.net.acme_values import AcmeTrouble, Fresh
 from mailserver.policy.renewal import Order, Past, after_failure, decide
 from mailserver.store.acme_folder import AcmeFolder, AcmeRecord
 from mailserver.store.state_lock import StateLock, StateLocked
@@ -27,7 +28,7 @@ def order_alone(context: CliContext, *, is_forced: bool) -> CertificateSummary:
             found = in_force(folder)
             standing = None if found is None else found.standing(config.acme)
             decision = decide(
-                standing, wanted_names(config), Past(0, 0.0, record.suggested_at), now, config.acme.renew_before
+                standing, needed_names(config), Past(0, 0.0, record.suggested_at), now, config.acme.renew_before
             )
             if not isinstance(decision, Order) and not is_forced:
                 day = time.strftime("%Y-%m-%d", time.gmtime(decision.until))
@@ -35,15 +36,9 @@ def order_alone(context: CliContext, *, is_forced: bool) -> CertificateSummary:
                     f"it is not due before {day}, and authorities give only a few certificates for the same names in a "
                     "week; --force orders one all the same"
                 )
-            try:
-                fresh = order(config, folder, showing, time.sleep, time.time)
-            except AcmeTrouble as trouble:
-                folder.write_record(_after(trouble, record, now))
-                context.refuse(f"{trouble}: {trouble.remedy}")
+            fresh, record = _ordered(context, folder, showing, record, now)
             folder.install(fresh.key_pem, fresh.chain_pem)
-            folder.write_record(
-                AcmeRecord(settings=record.settings, obtained_at=now, asked_at=now, warned_for=record.warned_for)
-            )
+            folder.write_record(replace(record, obtained_at=now, asked_at=now, suggested_at=0.0))
     except StateLocked as trouble:
         context.refuse(f"{trouble}, and does not answer; try again")
     except OSError as error:
@@ -51,6 +46,23 @@ def order_alone(context: CliContext, *, is_forced: bool) -> CertificateSummary:
     for text in fresh.left:
         context.warn(f"{text}: remove it by hand")
     return fresh.summary
+
+
+def _ordered(
+    context: CliContext, folder: AcmeFolder, showing: Showing, record: AcmeRecord, now: float
+) -> tuple[Fresh, AcmeRecord]:
+    """A pair for all wanted names, or for those that the authority can see; and what is to be remembered."""
+    names, kept = wanted_names(context.config), replace(record, failures=0, next_attempt_at=0.0, reason="", remedy="")
+    while True:
+        try:
+            return order(context.config, folder, names, showing, time.sleep, time.time), kept
+        except AcmeTrouble as trouble:
+            kept = _after(trouble, kept, now)
+            names = without(names, trouble, context.config)
+            if not names:
+                folder.write_record(_after(trouble, record, now))
+                context.refuse(f"{trouble}: {trouble.remedy}")
+            context.warn(f"{trouble}: {trouble.remedy}; the certificate goes without")
 
 
 def _after(trouble: AcmeTrouble, record: AcmeRecord, now: float) -> AcmeRecord:

@@ -154,9 +154,14 @@ def wanted_names(config: "Config") -> tuple[str, ...]:
     )
 
 
+def needed_names(config: "Config") -> tuple[str, ...]:
+    """Those of the wanted names without which there is no certificate: all that are configured, else the host name."""
+    return config.acme.names or (config.hostname,)
+
+
 def _serves_policies(config: "Config") -> bool:
-    """Whether MTA-STS policies of our own are served ([mta_sts] mode); taking one back needs a certificate, too."""
-    return config.mta_sts.mode is not OwnStsMode.OFF
+    """Whether MTA-STS policies are served here ([mta_sts] mode); taking one back needs a certificate, too."""
+    return config.mta_sts.mode is not OwnStsMode.OFF and bool(config.listen.https)
 
 
 def usual_names(

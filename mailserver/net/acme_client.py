@@ -209,6 +209,9 @@ class AcmeClient:
                 remedy(code if code != "compound" else code_of(about.typ), name=name),
                 wait_s=self._seconds(self._network.retry_after),
                 is_limited=code == "rateLimited",
+                names=tuple(
+                    one.identifier.value for one in (error, *(error.subproblems or ())) if one.identifier is not None
+                ),
             )
         host = self._authority.directory.split("/")[2]
         if isinstance(error, requests.exceptions.SSLError):
@@ -266,7 +269,8 @@ def _validation_trouble(failed: Sequence[messages.AuthorizationResource], kind: 
         remedies.append(remedy(code, kind, name))
         is_limited = is_limited or code == "rateLimited"
     reason = f"the authority could not see that these names are ours: {'; '.join(reasons)}"
-    return AcmeTrouble(reason, "; ".join(dict.fromkeys(remedies)), is_limited=is_limited)
+    names = tuple(one.body.identifier.value for one in failed)
+    return AcmeTrouble(reason, "; ".join(dict.fromkeys(remedies)), is_limited=is_limited, names=names)
 
 
 def _words(problem: messages.Error) -> str:

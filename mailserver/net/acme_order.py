@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailserver.config import Acme, AcmeChallenge, Config
-from mailserver.config.acme import wanted_names
+from mailserver.config.acme import needed_names, wanted_names
 from mailserver.mail.certificate import CertificateSummary
 from mailserver.net.acme_challenges import Answers, DnsHook, OwnListener, Showing, Webroot
 from mailserver.net.acme_values import AcmeTrouble, Authority, Fresh
@@ -84,7 +84,12 @@ def showing_for(
 
 
 def order(
-    config: Config, folder: AcmeFolder, showing: Showing, wait: Callable[[float], None], now: Callable[[], float]
+    config: Config,
+    folder: AcmeFolder,
+    names: tuple[str, ...],
+    showing: Showing,
+    wait: Callable[[float], None],
+    now: Callable[[], float],
 ) -> Fresh:
     """Order a certificate; nothing of it is on disk yet. Raises `AcmeTrouble`, and what `wait` raises."""
     from mailserver.net.acme_client import AcmeClient
@@ -93,7 +98,7 @@ def order(
     try:
         client = AcmeClient(_authority(acme), folder.account_key(), wait=wait, now=now)
         key_pem = _key(acme, in_force(folder))
-        obtained = client.obtain(wanted_names(config), key_pem, showing)
+        obtained = client.obtain(names, key_pem, showing)
     except OSError as error:
         where = error.filename2 or error.filename or folder.path
         raise AcmeTrouble(
@@ -114,6 +119,15 @@ def suggested_renewal(config: Config, folder: AcmeFolder, now: Callable[[], floa
         return AcmeClient(_authority(config.acme), folder.account_key(), now=now).suggested_renewal(found.pem)
     except (OSError, AcmeTrouble):
         return None
+
+
+def without(names: tuple[str, ...], trouble: AcmeTrouble, config: Config) -> tuple[str, ...]:
+    """The names for which an order may be made at once although one for more has failed; empty when there is none.
+
+    A name that only follows from what is served must not keep the host name from its certificate.
+    """
+    rest = tuple(name for name in names if name not in trouble.names)
+    return rest if rest != names and set(needed_names(config)) <= set(rest) else ()
 
 
 def _key(acme: Acme, before: InForce | None) -> bytes:

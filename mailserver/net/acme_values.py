@@ -9,12 +9,22 @@ from mailserver.mail.certificate import CertificateSummary
 class AcmeTrouble(Exception):
     """No certificate. The text is what happened, in the authority's words where it said some; `remedy` what to do.
 
-    `wait_s`: the authority wants no further order before that. `is_limited`: it was asked too often.
+    `wait_s`: the authority wants no further order before that. `is_limited`: it was asked too often. `names` are those
+    that it was about, if it was not about the order as a whole.
     """
 
-    def __init__(self, reason: str, remedy: str, *, wait_s: float | None = None, is_limited: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        remedy: str,
+        *,
+        wait_s: float | None = None,
+        is_limited: bool = False,
+        names: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(reason)
         self.remedy = remedy
+        self.names = names
         self.wait_s = wait_s
         self.is_limited = is_limited
 

@@ -126,10 +126,10 @@ def test_renew_asks_the_running_server(command, folder, tmp_path_factory):
 
 
 def test_renew_without_the_server(command, folder, monkeypatch):
-    def place(config, folder, showing, wait, now):
+    def place(config, folder, names, showing, wait, now):
         key = make_key("p256")
-        chain = FakeAuthority().issue(key, (NAME,), now())
-        return Fresh(key, chain, check_obtained(key, chain, (NAME,), now()), ("a file could not be removed",))
+        chain = FakeAuthority().issue(key, names, now())
+        return Fresh(key, chain, check_obtained(key, chain, names, now()), ("a file could not be removed",))
 
     monkeypatch.setattr("mailserver.cli.certificate_alone.order", place)
     result = command("certificate", "renew")
@@ -158,3 +158,30 @@ def test_our_own_listener_answers_only_while_the_server_runs(command, folder):
     text = command.config.read_text().replace('webroot = "../www"\n', "")
     command.config.write_text(text + '[listen]\nhttp = ["tcp:8080"]\n')
     assert "start the server" in command.refused("certificate", "renew")
+
+
+def test_a_name_that_fails_is_left_out_without_the_server(command, folder, monkeypatch):
+    """The host name gets its certificate; what failed is told and remembered."""
+    asked = []
+
+    def place(config, folder, names, showing, wait, now):
+        asked.append(names)
+        if "autoconfig.example.org" in names:
+            raise AcmeTrouble("it leads elsewhere", "mend it", names=("autoconfig.example.org",))
+        key = make_key("p256")
+        chain = FakeAuthority().issue(key, names, now())
+        return Fresh(key, chain, check_obtained(key, chain, names, now()))
+
+    listen = '[listen]\nhttp = ["tcp:8080"]\nhttps = ["tcp:8443"]\n'
+    command.config.write_text(command.config.read_text() + listen)
+    monkeypatch.setattr("mailserver.cli.certificate_alone.order", place)
+    result = command("certificate", "renew")
+    assert result.exit_code == 0
+    assert result.stderr == "warning: it leads elsewhere: mend it; the certificate goes without\n"
+    assert asked == [
+        (NAME, "autoconfig.example.org", "autoconfig.example.net"),
+        (NAME, "autoconfig.example.net"),
+    ]
+    assert folder.read_record().failures == 1
+    shown = command("certificate")
+    assert "not in it: autoconfig.example.org (each needs an A or AAAA record that leads here)" in shown.stdout

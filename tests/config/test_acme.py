@@ -4,7 +4,7 @@
 import pytest
 
 from mailserver.config import ConfigError, load_config
-from mailserver.config.acme import SHORT_NAMES, usual_names, wanted_names
+from mailserver.config.acme import SHORT_NAMES, needed_names, usual_names, wanted_names
 
 TOP = 'hostname = "mail.example.org"\ndomains = ["example.org", "example.net"]\npostmaster = "alice@example.org"\n'
 ON = '[acme]\ndirectory = "letsencrypt"\nagree_terms = true\n'
@@ -96,6 +96,25 @@ def test_what_has_no_effect_is_warned_of(tmp_path):
 def test_names_that_are_given_are_taken_as_they_are(tmp_path):
     config = load(tmp_path, BY_DNS + "names = ['*.Example.ORG', 'bücher.example']")
     assert wanted_names(config) == ("*.example.org", "xn--bcher-kva.example")
+
+
+@pytest.mark.parametrize(
+    ("more", "others"),
+    [
+        ("", ()),
+        ("[mta_sts]\nmode = 'enforce'\n", ()),
+        ("[listen]\nhttps = ['tcp:443']\n", ("autoconfig.example.org", "autoconfig.example.net")),
+        (
+            "[listen]\nhttps = ['tcp:443']\n[mta_sts]\nmode = 'testing'\n",
+            ("mta-sts.example.org", "mta-sts.example.net", "autoconfig.example.org", "autoconfig.example.net"),
+        ),
+    ],
+)
+def test_only_names_under_which_this_server_answers_are_wanted(tmp_path, more, others):
+    """A policy that another web server shows needs a certificate there."""
+    config = load(tmp_path, BY_DNS + more)
+    assert wanted_names(config) == ("mail.example.org", *others)
+    assert needed_names(config) == ("mail.example.org",)
 
 
 @pytest.mark.parametrize(

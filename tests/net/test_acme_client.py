@@ -160,7 +160,7 @@ def test_files_that_are_missing_are_told(tmp_path, more, reason):
     config = configured(tmp_path, more)
     folder = AcmeFolder(tmp_path / "var")
     with pytest.raises(AcmeTrouble, match=reason) as caught:
-        order(config, folder, showing_for(config.acme), no_sleep, lambda: NOW)
+        order(config, folder, ("mail.example.org",), showing_for(config.acme), no_sleep, lambda: NOW)
     assert caught.value.remedy.startswith("mend acme.")
     assert suggested_renewal(config, folder, lambda: NOW) is None
 
@@ -169,7 +169,9 @@ def test_a_state_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "var").write_bytes(b"no folder")
     config = configured(tmp_path)
     with pytest.raises(AcmeTrouble, match="not a directory"):
-        order(config, AcmeFolder(tmp_path / "var"), showing_for(config.acme), no_sleep, lambda: NOW)
+        order(
+            config, AcmeFolder(tmp_path / "var"), ("mail.example.org",), showing_for(config.acme), no_sleep, lambda: NOW
+        )
 
 
 def no_sleep(seconds):
