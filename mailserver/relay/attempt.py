@@ -41,6 +41,7 @@ from mailserver.ports import (
     HistoryStore,
     NextHop,
     NotOpened,
+    Opened,
     Resolver,
     StoredContent,
     TlsUse,
@@ -60,6 +61,7 @@ from mailserver.relay.protection import (
     says_tls_is_optional,
     wish_of,
 )
+from mailserver.relay.tls_results import TellTls, session_of
 from mailserver.store.spool_state import bounded_reply
 
 # Of the addresses that were found so many are told; honest domains have fewer.
@@ -103,13 +105,16 @@ class MxTransmitter:
         sink: Sink = nowhere,
         history: HistoryStore | None = None,
         protection: ProtectionDoors | None = None,
+        tell_tls: TellTls | None = None,
     ) -> None:
+        """`tell_tls` is told of every session to a domain's mail hosts, for reports to the domain."""
         self.outward = outward
         self.protection = protection or ProtectionDoors(history=history)
         self.dialer = dialer
         self.converse = converse
         self.clock = clock
         self.sink = sink
+        self.tell_tls = tell_tls
         self._blocking = blocking
         self._resolver = resolver
         self._rng = rng
@@ -199,6 +204,7 @@ class _Attempt:
         self._has_hosts_left = False
         self._missing_tls = ""
         self._wish = wish_of(envelope)
+        self._protection: Protection | None = None
 
     async def run(self) -> dict[Recipient, Outcome]:
         limits, clock = self._transmitter.outward.limits, self._transmitter.clock
@@ -246,7 +252,7 @@ class _Attempt:
             self._outcomes.update(dict.fromkeys(self._pending, plan.verdict))
             self._pending = []
             return
-        protection = Protection(self._transmitter.protection, self._route, plan)
+        self._protection = protection = Protection(self._transmitter.protection, self._route, plan)
         for number, target in enumerate(plan.targets):
             self._has_ipv4_left = any(_version(other) == 4 for other in plan.targets[number + 1 :])
             self._has_hosts_left = any(other.host != target.host for other in plan.targets[number + 1 :])
@@ -256,6 +262,7 @@ class _Attempt:
                 taken = self._taken()
                 required = await self._required(protection, target)
                 if required.protection is transport.Protection.REFUSE:
+                    await self._tell_tls(target, required, required.use, None)
                     self._refuse(target, required)
                 else:
                     await self._try(target, self._next_hop(target, required), required)
@@ -303,6 +310,7 @@ class _Attempt:
         self._transcribe(conversation, self._transcript)
         self._current = conversation
         opened = await conversation.open()
+        await self._tell_tls(target, required, hop.tls, opened)
         transmitter.access.opened(self._route, opened)
         if not isinstance(opened, NotOpened):
             if opened.is_tls_refused:
@@ -331,6 +339,17 @@ class _Attempt:
         if opened.may_try_in_clear and hop.tls is TlsUse.OPPORTUNISTIC and not self._is_over:
             transmitter.sink(SentInClear(hop.host, opened.reason))
             await self._try(target, replace(hop, tls=TlsUse.NEVER), required)
+
+    async def _tell_tls(
+        self, target: Target, required: Requirement, use: TlsUse, opened: Opened | NotOpened | None
+    ) -> None:
+        """For TLSRPT; a message with a wish of its own is no measure, and a report is none (RFC 8460 5.3)."""
+        tell = self._transmitter.tell_tls
+        if tell is None or self._protection is None or self._wish is not Wish.USUAL:
+            return
+        found = session_of(self._route, target, required, *self._protection.found(target.host), use, opened)
+        if found is not None and not await says_tls_is_optional(self._content):
+            tell(found)
 
     async def _send_over(
         self, conversation: Conversation, target: Target | None = None, *, is_tls_missing: bool = False

@@ -72,6 +72,10 @@ class Protection:
         )
         return requirement_for(self._route, name, known, wish)
 
+    def found(self, host: str) -> tuple[DaneAnswer, StsAnswer]:
+        """What was found out about a host that `of` was asked about."""
+        return self._dane.get(host, _OFF), self._sts or _NO_POLICY
+
     async def _find_dane(self, host: str) -> DaneAnswer:
         """RFC 7672 2.2: only below what is authentic from the domain to the address."""
         if self._doors.signed is None:
