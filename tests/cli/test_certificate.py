@@ -1,6 +1,7 @@
 """`mailserver certificate`: what is in force, where it is from, what is wrong, and a new one."""
 
 import json
+import re
 import threading
 import time
 
@@ -185,3 +186,12 @@ def test_a_name_that_fails_is_left_out_without_the_server(command, folder, monke
     assert folder.read_record().failures == 1
     shown = command("certificate")
     assert "not in it: autoconfig.example.org (each needs an A or AAAA record that leads here)" in shown.stdout
+
+
+def test_the_json_is_described_key_by_key(command):
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs" / "certificates.md").read_text().partition("`show --json` prints")[2]
+    told = re.findall(r"`([a-z0-9_]+)`", text.partition("\n\n")[0])
+    about = json.loads(command("certificate", "show", "--json").stdout)
+    assert set(about) == {key for key in told if key not in ("acme", "files")}
