@@ -41,7 +41,9 @@ def test_every_word_of_the_log_is_explained_and_no_other():
         "docs/bounces.md",
         "docs/certificates.md",
         "docs/dns.md",
+        "docs/doctor.md",
         "docs/queue-format.md",
+        "docs/setup.md",
         "docs/transport-security.md",
         "docs/web.md",
         "docs/why.md",
@@ -89,3 +91,10 @@ def test_the_json_of_why_is_described_key_by_key():
     message = as_object(Life("0000000000001"), [])
     assert {*event, *message} <= told
     assert set(re.findall(r'^                "([a-z_]+)":', WHY, re.MULTILINE)) <= told
+
+
+def test_every_check_of_the_doctor_is_explained_and_no_other():
+    from mailserver.doctor.examine import NAMES
+
+    text = (ROOT / "docs" / "doctor.md").read_text().partition("## The checks\n")[2]
+    assert re.findall(r"^### ([a-z0-9-]+)$", text, re.MULTILINE) == list(NAMES)

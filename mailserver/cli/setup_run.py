@@ -109,7 +109,8 @@ def _run(context: CliContext, request: Request, look: Look) -> None:
         answers = setup_ask.questions(answers, plan, is_new=scene.config is None)
         plan = decide(survey, answers, scene.before, scene.layout, scene.here)
     ports = Ports(survey.taken, scene.here, whole.port_offset, whole.uses_sockets)
-    found = changes(scene.layout, plan, scene.before, machine_files(scene.layout, scene.program, ports))
+    files = machine_files(scene.layout, scene.program, ports, str(plan.settings.get("acme.webroot", "")))
+    found = changes(scene.layout, plan, scene.before, files)
     config = doing.checked(found, scene.layout)
     missing = doing.missing(scene.layout, config, plan.first)
     is_due = bool(found.made or missing)
@@ -160,7 +161,7 @@ def _scene(request: Request) -> Scene:
         raise Refusal(f"{error.filename} cannot be read: {(error.strerror or str(error)).lower()}") from None
     layout = laid_out(layout, config)
     program = Program(Path(sys.executable).with_name("twistd"), getpass.getuser())
-    return Scene(layout, program, config, before, here(layout, is_offline=request.offline))
+    return Scene(layout, program, config, before, here(layout, program.twistd, is_offline=request.offline))
 
 
 def _may_write(request: Request, layout: Layout) -> None:

@@ -16,6 +16,7 @@ from mailserver.setup.keys import BY_NAME, KEYS
 from mailserver.setup.values import (
     Answers,
     Decision,
+    Errand,
     Existing,
     Here,
     Layout,
@@ -70,6 +71,7 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
         settings=settings,
         decided=decided,
         errands=(
+            *_program(layout, here),
             *listening.errands(survey, answers.domain, ports),
             *outgoing.errands(
                 survey, answers, here, hostname=str(settings["hostname"]), smarthost=str(settings["relay.smarthost"])
@@ -158,6 +160,16 @@ def _addresses(survey: Survey, answers: Answers) -> Iterator[Decision]:
         says = f"the world reaches this server at {', '.join(str(one.address) for one in survey.addresses)}"
         reason = "a helper outside said so" if survey.is_told_outside else "that is what this machine and DNS say"
         yield Decision("addresses", says, reason)
+
+
+def _program(layout: Layout, here: Here) -> Iterator[Errand]:
+    """The unit keeps the server out of people's homes, and so out of a program that lies there."""
+    homes = (Path("/home"), Path("/root"), Path("/run/user"))
+    if layout.user and here.program is not None and any(home in here.program.parents for home in homes):
+        folder = here.program.parents[1]
+        text = f"the program lies in {folder}, where the server may not look: install it in /opt/mailserver, from your clone"
+        commands = ("python3 -m venv /opt/mailserver", "/opt/mailserver/bin/pip install .")
+        yield Errand(text, commands, is_needed=True)
 
 
 def _in_order(decisions: tuple[Decision, ...]) -> dict[str, Setting]:

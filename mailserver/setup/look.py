@@ -17,12 +17,12 @@ from mailserver.survey.values import Survey, Wishes
 _WEBROOTS = (Path("/var/www/html"), Path("/usr/share/nginx/html"), Path("/srv/www/htdocs"))
 
 
-def here(layout: Layout, *, is_offline: bool) -> Here:
+def here(layout: Layout, program: Path, *, is_offline: bool) -> Here:
     """What this disk says. Blocking."""
     from mailserver.survey.system import name_servers
 
     webroot = next((one for one in _WEBROOTS if one.is_dir()), None)
-    return Here(running_server(layout.state), webroot, name_servers(()), is_offline)
+    return Here(running_server(layout.state), webroot, name_servers(()), is_offline, program)
 
 
 def wishes(answers: Answers, existing: Existing, config: Config | None) -> Wishes:

@@ -41,10 +41,11 @@ class Program:
     user: str
 
 
-def machine_files(layout: Layout, program: Program, ports: Ports) -> tuple[PlannedFile, ...]:
-    """Unit, sockets, samples."""
+def machine_files(layout: Layout, program: Program, ports: Ports, webroot: str = "") -> tuple[PlannedFile, ...]:
+    """Unit, sockets, samples. `webroot`: the folder of another web server, for certificates; empty for none."""
+    unit = _unit(layout, program, ports, webroot)
     return (
-        PlannedFile(layout.units / UNIT, _unit(layout, program, ports), "the systemd unit that starts the server"),
+        PlannedFile(layout.units / UNIT, unit, "the systemd unit that starts the server"),
         *_sockets(layout, ports),
         *_samples(layout),
     )
@@ -58,7 +59,7 @@ def shipped(name: str) -> str:
     return (Path(__file__).parents[2] / "etc" / name).read_text("utf-8")
 
 
-def _unit(layout: Layout, program: Program, ports: Ports) -> str:
+def _unit(layout: Layout, program: Program, ports: Ports, webroot: str) -> str:
     """The shipped unit with this machine's paths; its remarks about installing by hand are left out."""
     text = shipped(UNIT)
     text = "# The systemd unit of mailserver, written by `mailserver setup`.\n\n" + text[text.index("[Unit]") :]
@@ -71,10 +72,25 @@ def _unit(layout: Layout, program: Program, ports: Ports) -> str:
         text = text.replace(f"WorkingDirectory={_STATE}", f"WorkingDirectory={layout.config.parents[1]}")
         text = text.replace(f"ReadWritePaths=-{layout.drop}", f"ReadWritePaths={layout.config.parents[1]}")
         text = _without(text, "StateDirectory=", "StateDirectoryMode=", "ConfigurationDirectory=", "ProtectHome=")
+    elif layout.state not in layout.maildirs.parents:
+        text = _and_writes(text, layout.maildirs)
+    if webroot:
+        text = _and_writes(text, challenge_folder(webroot))
     if ports.uses_sockets:
         names = " ".join(socket_name(service) for service in ALL)
         text = text.replace("[Service]\n", f"[Service]\nSockets={names}\n", 1)
     return text
+
+
+def challenge_folder(webroot: str) -> Path:
+    """Where another web server shows what an authority asks for (RFC 8555 8.3)."""
+    return Path(webroot) / ".well-known" / "acme-challenge"
+
+
+def _and_writes(text: str, folder: Path) -> str:
+    """The unit shuts the server out from everything else; `-`: it may be missing."""
+    head, line, tail = text.partition("ReadWritePaths=")
+    return f"{head}{line}-{folder} {tail}"
 
 
 def _without(text: str, *keys: str) -> str:

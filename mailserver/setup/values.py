@@ -99,13 +99,14 @@ class Here:
     """What the disk of this machine says. `server`: who holds the state folder, such as `process 4711 (server)`.
 
     `webroot`: the folder that a web server here shows. `name_servers`: those of the system. `is_offline`: nobody was
-    asked anything.
+    asked anything. `program`: the `twistd` that is going to run.
     """
 
     server: str = ""
     webroot: Path | None = None
     name_servers: tuple[NameServer, ...] = ()
     is_offline: bool = False
+    program: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from mailserver.setup.layout import SERVICE_USER
 from mailserver.setup.listening import Ports
+from mailserver.setup.machine_files import challenge_folder
 from mailserver.setup.values import Answers, Decision, Errand, Existing, Here, Setting
 from mailserver.survey.values import Behind, Survey
 
@@ -85,6 +87,11 @@ def pages(survey: Survey, answers: Answers, existing: Existing, certificate: Dec
 
 def errands(answers: Answers, certificate: Decision, existing: Existing) -> Iterator[Errand]:
     """What is left to the owner so that a certificate comes."""
+    webroot = certificate.settings.get("acme.webroot")
+    if webroot and certificate.settings.get("acme.directory"):
+        folder = challenge_folder(str(webroot))
+        text = "let the server write into the folder of your web server that the authority asks for"
+        yield Errand(text, (f"install -d -o {SERVICE_USER} {folder}",), is_needed=True)
     if certificate.settings.get("acme.directory") or answers.port_offset or existing.settings.get("tls.certificate"):
         return
     again = f"mailserver setup {answers.domain} --agree-terms"

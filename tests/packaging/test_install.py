@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -60,6 +61,11 @@ def check(bin_folder):
     assert "A whole mail server" in run(bin_folder / "twistd", "--help")
     assert "--config" in run(bin_folder / "twistd", "mailserver", "--help")
     assert "account" in run(bin_folder / "mailserver", "--help")
+    # What setup writes comes with the package.
+    with tempfile.TemporaryDirectory() as lab:
+        run(bin_folder / "mailserver", "setup", "example.org", "--offline", "--yes", "--directory", lab)
+        assert f"ExecStart={bin_folder / 'twistd'} " in Path(lab, "systemd", "mailserver.service").read_text()
+        assert Path(lab, "samples", "fail2ban-filter.conf").is_file()
 
 
 def environment(folder):

@@ -180,7 +180,10 @@ def test_certificates(survey, answers, here, directory, challenge, http, words):
     assert found.settings.get("acme.challenge") == challenge
     assert found.settings["listen.http"] == http
     assert words in reason(found, "certificate")
-    assert ("certificate" in str(found.errands)) is (not directory and not answers.port_offset)
+    assert ("for a certificate" in str(found.errands)) is (not directory and not answers.port_offset)
+    if found.settings.get("acme.webroot"):
+        (errand,) = found.errands
+        assert errand.commands == (f"install -d -o mailserver {answers.webroot or ROOT}/.well-known/acme-challenge",)
 
 
 def test_an_own_certificate_stays():
@@ -327,3 +330,9 @@ def test_what_was_said_once_need_not_be_said_again(answers):
     again = plan(answers=Answers("example.org"), existing=Existing(before, before))
     assert {key: again.settings[key] for key in again.settings if again.settings[key] != before[key]} == {}
     assert again.kept == ()
+
+
+def test_a_program_in_a_home_folder_cannot_be_run_by_the_unit():
+    (errand,) = plan(here=replace(HERE, program=Path("/root/mailserver/.venv/bin/twistd"))).errands
+    assert "/root/mailserver/.venv" in errand.text and errand.is_needed
+    assert plan(here=replace(HERE, program=Path("/opt/mailserver/bin/twistd"))).errands == ()
