@@ -26,10 +26,12 @@ _MANY = 8
 @click.option("--only", metavar="NAME", multiple=True, help="Make this check only; may be given several times.")
 @click.pass_obj
 def doctor(context: CliContext, as_json: bool, only: tuple[str, ...]) -> None:
-    """Look after everything that can rot: records, names, lists, certificate, ports, queue, disks, keys.
+    """Look after everything that can rot.
 
-    Works whether the server runs or not. Each line has a verdict, what was found, and what to do. A running server
-    looks by itself each day and writes to the postmaster when something has changed. Exit status 1 when a check fails.
+    That is: records in DNS, names, block lists, certificate, ports, queue, disks, keys and more. Works whether the
+    server runs or not. Each line has a verdict, what was found, and what to do about it; docs/doctor.md tells more. A
+    running server looks by itself each day and writes to the postmaster when something has changed. Exit status 1 when
+    a check fails.
     """
     names = _names()
     wrong = [one for one in only if one not in names]

@@ -101,7 +101,7 @@ def check_certificate(
         words = f"renewing did not succeed, {record.failures} time{again} in a row: {record.reason}"
         is_late = isinstance(found, str) or found.facts.not_after - now < 7 * DAY_S
         tell = failed if is_late else warned
-        yield tell(name, words, record.remedy or "see docs/acme.md", "renewal")
+        yield tell(name, words, record.remedy or "see docs/certificates.md", "renewal")
 
 
 def _lasting(config: Config, facts: CertificateSummary, now: float) -> Check:

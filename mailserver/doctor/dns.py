@@ -105,7 +105,7 @@ def check_mta_sts(domain: str, found: OwnPolicy, *, is_wanted: bool) -> Check:
         return failed(name, f"the policy of {domain} cannot be fetched: {found.policy}", remedy, domain)
     policy = parse_policy(found.policy)
     if isinstance(policy, SyntaxFault):
-        return failed(name, f"the policy of {domain} cannot be used: {policy.reason}", "see docs/mta-sts.md", domain)
+        return failed(name, f"the policy of {domain} cannot be used: {policy.reason}", "see docs/web.md", domain)
     if policy.mode is StsMode.NONE:
         return passed(name, f'the policy of {domain} is served and says "none"', domain)
     if not isinstance(found.mx, tuple):
