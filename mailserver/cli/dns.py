@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mailserver.cli.context import CliContext
+from mailserver.mail.address import canonical_domain
+from mailserver.mail.reply import printable
 from mailserver.policy.records.findings import Finding, Verdict
 from mailserver.policy.records.publish import dmarc_next_steps, records_for, remarks_for
 from mailserver.policy.records.values import Need, Record, zone_text
@@ -33,25 +35,31 @@ class _Looked:
 
 
 @click.command()
+@click.argument("domain", required=False)
 @click.option("--check", "is_check", is_flag=True, help="Ask DNS, and say of each record whether it is right.")
 @click.option("--zone", "is_zone", is_flag=True, help="Print the records as a zone file, remarks behind ;")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
-@click.option("--server", metavar="ADDRESS", help="Ask this name server, such as your provider's, past all caches.")
+@click.option("--server", metavar="ADDRESS", help="Ask this name server and not the usual one.")
 @click.pass_obj
-def dns(context: CliContext, is_check: bool, is_zone: bool, as_json: bool, server: str | None) -> None:
+def dns(
+    context: CliContext, domain: str | None, is_check: bool, is_zone: bool, as_json: bool, server: str | None
+) -> None:
     """DNS records: what to publish, and is it right?
 
     \b
-    mailserver dns            the records in a table, to type in at your DNS provider
-    mailserver dns --zone     the same as a zone file
-    mailserver dns --check    does the world see them? what is wrong, and what to publish instead
+    mailserver dns                       the records in a table, to type in at your DNS provider
+    mailserver dns --zone example.org    those of one domain as a zone file
+    mailserver dns --check               does the world see them? what is wrong, what is to be published
 
-    Works whether the server runs or not. With --check, exit status 1 when something that mail needs is missing or
-    wrong. DNS may tell old records for as long as their TTL says; --server asks where they are changed.
+    With DOMAIN only those at it and below. Works whether the server runs or not. With --check, exit status 1 when
+    something that mail needs is missing or wrong. What seems so is looked at once more at the domain's own name
+    servers, which remember nothing.
     """
     if is_zone and (is_check or as_json):
         raise click.UsageError("--zone prints the records alone: leave --check and --json out")
-    looked = _look(context, is_check, _name_servers(context, server))
+    looked = _look(context, _zone(domain), is_check, _name_servers(context, server))
+    if not looked.records:
+        context.refuse(f"no record of this server is at {domain} or below it")
     if as_json:
         context.say_json(_object(looked))
     elif is_zone:
@@ -81,11 +89,26 @@ def _name_servers(context: CliContext, written: str | None) -> tuple[tuple[str, 
     return (found,)
 
 
-def _look(context: CliContext, is_check: bool, servers: Sequence[tuple[str, int]]) -> _Looked:
+def _zone(written: str | None) -> str:
+    """The canonical domain; empty for all."""
+    if written is None:
+        return ""
+    name = canonical_domain(written.removesuffix("."))
+    if name is None or name.startswith("["):
+        raise click.UsageError(f"{printable(written)!r} is not a domain")
+    return name
+
+
+def _is_in(name: str, zone: str) -> bool:
+    return not zone or name == zone or name.endswith(f".{zone}")
+
+
+def _look(context: CliContext, zone: str, is_check: bool, servers: Sequence[tuple[str, int]]) -> _Looked:
     """Under a reactor of its own."""
     from twisted.internet import task
     from twisted.internet.defer import Deferred
 
+    from mailserver.net.authority import AuthoritativeResolver
     from mailserver.net.clock import ReactorClock
     from mailserver.net.resolver import CachingResolver
     from mailserver.own_records import own_facts
@@ -101,9 +124,12 @@ def _look(context: CliContext, is_check: bool, servers: Sequence[tuple[str, int]
         resolver = CachingResolver(reactor, clock, config.dns.servers)
         found = await own_addresses(LinuxMachine(), resolver, clock, config.hostname, config.doctor.addresses)
         facts = own_facts(config, found.addresses, time.time())
-        records = records_for(facts.site)
-        asked = CachingResolver(reactor, clock, servers)
-        findings = await check_records(records, facts.site, asked, clock) if is_check else ()
+        records = tuple(one for one in records_for(facts.site) if _is_in(one.name, zone))
+        findings: tuple[Finding, ...] = ()
+        if is_check:
+            asked = CachingResolver(reactor, clock, servers)
+            authority = AuthoritativeResolver(asked, lambda those: CachingResolver(reactor, clock, those))
+            findings = await check_records(records, facts.site, asked, clock, authority=authority)
         done.append(_Looked(records, _remarks(found.remark, facts, is_check), findings))
 
     try:

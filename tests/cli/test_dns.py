@@ -117,6 +117,9 @@ async def test_the_zone_file_can_be_read_and_a_name_server_can_be_named(typed, n
     assert status == 0
     zone = dns.zone.from_text(out, origin=".", relativize=False, check_origin=False)
     assert len(list(zone.iterate_rdatasets())) > 20
+    status, out, _ = await typed("--zone", "example.net.")
+    part = dns.zone.from_text(out, origin="example.net.", relativize=False, check_origin=False)
+    assert 8 < len(list(part.iterate_rdatasets())) < len(list(zone.iterate_rdatasets()))
     other = DnsServer({"*": {"rcode": "REFUSED"}}).start(reactor)
     try:
         status, out, _ = await typed("--check", "--server", f"127.0.0.1:{other.port}")
@@ -133,6 +136,8 @@ async def test_the_zone_file_can_be_read_and_a_name_server_can_be_named(typed, n
         (("--zone", "--check"), "leave --check and --json out"),
         (("--zone", "--json"), "leave --check and --json out"),
         (("--server", "ns.example"), "--server: must be"),
+        (("no domain",), "is not a domain"),
+        (("[192.0.2.7]",), "is not a domain"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(command, words, expected):

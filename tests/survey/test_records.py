@@ -1,5 +1,7 @@
 """All records are looked up at once, and none is waited for too long."""
 
+from dataclasses import replace
+
 from twisted.internet.defer import Deferred
 
 from mailserver.policy.records.findings import Verdict
@@ -7,7 +9,7 @@ from mailserver.policy.records.publish import records_for
 from mailserver.survey.records import check_records
 from tests.fakes.awaiting import run, start
 from tests.fakes.clock import FakeClock
-from tests.fakes.published import SITE
+from tests.fakes.published import SITE, changed
 from tests.fakes.zone import ZoneResolver, zone_of
 
 RECORDS = records_for(SITE)
@@ -45,3 +47,51 @@ def test_what_takes_too_long_is_unknown_and_holds_nothing_up():
     unknown = [name for name, one in found.items() if one.verdict is Verdict.UNKNOWN]
     assert unknown == ["_dmarc.example.org", "_mta-sts.example.org"]
     assert "DNS took too long" in found["_dmarc.example.org"].reason
+
+
+def test_many_records_are_not_asked_for_all_at_once():
+    clock = FakeClock()
+    site = replace(SITE, domains=tuple(f"d{number}.example" for number in range(30)))
+    records = records_for(site)
+    assert len(records) > 200
+    resolver = Slow({}, {one.name for one in records})
+    waiting = start(check_records(records, site, resolver, clock, limit_s=30.0))
+    assert len({name for name, _ in resolver.questions}) <= 60
+    clock.advance(30.5)
+    assert {one.verdict for one in waiting.result} <= {Verdict.UNKNOWN, Verdict.MISSING}
+    assert len(waiting.result) == len(records)
+
+
+# --- a second look where nothing is remembered ------------------------------------------------------------------------
+
+ZONE = zone_of(RECORDS)
+
+
+def looked(seen, there):
+    findings = run(check_records(RECORDS, SITE, ZoneResolver(seen), FakeClock(), authority=ZoneResolver(there)))
+    return {(one.record.name, one.record.kind): one for one in findings}
+
+
+def test_what_only_a_cache_tells_is_right_and_said_to_be_seen_later():
+    finding = looked(changed(ZONE, "_dmarc.example.org", gone=True), ZONE)["_dmarc.example.org", "TXT"]
+    assert (finding.verdict, finding.publish) == (Verdict.RIGHT, "")
+    assert "a cache still tells the old one" in finding.reason
+
+
+def test_what_is_wrong_at_the_source_is_told_as_it_is_there():
+    seen = changed(ZONE, "example.org", TXT=["v=spf1 include:old.example -all"])
+    finding = looked(seen, changed(ZONE, "example.org", TXT=["v=spf1 +all"]))["example.org", "TXT"]
+    assert finding.verdict is Verdict.WRONG
+    assert "everybody" in finding.reason
+
+
+def test_a_source_that_does_not_answer_changes_nothing():
+    seen = changed(ZONE, "example.org", MX=None)
+    finding = looked(seen, {"*": {"rcode": "SERVFAIL"}})["example.org", "MX"]
+    assert finding.verdict is Verdict.MISSING
+
+
+def test_what_is_right_is_not_asked_for_twice():
+    authority = ZoneResolver(ZONE)
+    run(check_records(RECORDS, SITE, ZoneResolver(ZONE), FakeClock(), authority=authority))
+    assert authority.questions == []
