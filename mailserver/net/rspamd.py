@@ -17,7 +17,7 @@ from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.client import Agent, RequestGenerationFailed, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -85,7 +85,8 @@ class Rspamd:
         try:
             answer = await self._within_time(request, content)
         except _Trouble as trouble:
-            self._failed(str(trouble))
+            if not trouble.is_ours:
+                self._failed(str(trouble))
             return NotScanned(str(trouble), is_down=True)
         finally:
             self._is_probing = False
@@ -126,7 +127,9 @@ class Rspamd:
             # Twisted's client gives a cancelled request other names.
             if is_late:
                 raise _Trouble(f"no answer within {self._settings.timeout_s:g} s") from None
-            raise _Trouble(str(trouble) or "the question was cancelled") from None
+            if isinstance(trouble, _Trouble):
+                raise
+            raise _Trouble("the question was cancelled") from None
         finally:
             timer.cancel()
 
@@ -143,6 +146,8 @@ class Rspamd:
             return read_answer(await answer.done)
         except NoAnswer as fault:
             raise _Trouble(str(fault)) from None
+        except RequestGenerationFailed as failed:
+            raise _Trouble(f"the content cannot be read: {_words(failed.reasons[0].value)}", is_ours=True) from None
         except (ResponseFailed, RequestTransmissionFailed) as failed:
             raise _Trouble(_words(failed.reasons[0].value)) from failed
         except (ConnectError, ConnectionClosed, OSError, ValueError) as failed:
@@ -160,7 +165,11 @@ class Rspamd:
 
 
 class _Trouble(Exception):
-    """It did not answer as it should; the text is for the log."""
+    """It did not answer as it should, or we could not ask (`is_ours`); the text is for the log."""
+
+    def __init__(self, reason: str, *, is_ours: bool = False) -> None:
+        super().__init__(reason)
+        self.is_ours = is_ours
 
 
 def _headers(request: ScanRequest, password: str) -> Headers:
@@ -212,7 +221,7 @@ class _InMemory:
         self._position = 0
         self._is_paused = False
         self._is_stopped = False
-        self._done: Deferred[None] = Deferred()
+        self._done: Deferred[None] = Deferred(lambda _: self.stopProducing())
         self._consumer: Any = None
 
     def startProducing(self, consumer: Any) -> "Deferred[None]":
@@ -298,15 +307,23 @@ def _read(path: Path, position: int, size: int) -> bytes:
 
 
 class _Body(Protocol):
-    """Collects at most `limit` octets; `done` has them, or `NoAnswer`. A limit of 0: they are thrown away."""
+    """Collects at most `limit` octets; `done` has them, or `NoAnswer`. A limit of 0: nobody wants them.
+
+    The connection is closed as soon as nobody waits for more.
+    """
 
     transport: Any
 
     def __init__(self, limit: int) -> None:
-        self.done: Deferred[bytes] = Deferred()
+        self.done: Deferred[bytes] = Deferred(lambda _: self.transport.loseConnection())
         self._limit = limit
         self._pieces: list[bytes] = []
         self._octets = 0
+
+    def connectionMade(self) -> None:
+        """The body begins."""
+        if not self._limit:
+            self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """More of it."""
@@ -314,7 +331,7 @@ class _Body(Protocol):
         if self._octets > self._limit:
             self._pieces.clear()
             self._finish(Failure(NoAnswer("its answer is too long")))
-            self.transport.abortConnection()
+            self.transport.loseConnection()
         else:
             self._pieces.append(data)
 

@@ -31,6 +31,7 @@ ENVELOPES = st.builds(
     size_octets=st.none() | st.integers(0, 10**12),
     is_disowned=st.booleans(),
     require_tls=st.booleans(),
+    is_junk=st.booleans(),
 )
 TIMES = st.floats(0, 1e11)
 
