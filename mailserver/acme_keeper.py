@@ -105,10 +105,12 @@ class AcmeKeeper:
         if self._is_busy or self._stopping.is_set() or self._clock.monotonic() < self._looks_at:
             return
         self._is_busy = True
+        # Until something better is known; whatever breaks must not break again each second.
+        self._looks_at = self._clock.monotonic() + SOON_S
         try:
             await self._turn()
         except Overloaded:
-            self._looks_at = self._clock.monotonic() + SOON_S
+            return
         finally:
             self._is_busy = False
 
@@ -188,7 +190,7 @@ class AcmeKeeper:
 
     def _decision(self, found: InForce | None, names: tuple[str, ...], record: AcmeRecord) -> Order | Wait:
         acme = self._config.acme
-        standing = None if found is None else found.standing(acme)
+        standing = None if found is None else found.standing(acme, record)
         past = Past(record.failures, record.next_attempt_at, record.suggested_at)
         return decide(standing, names, past, self._clock.now(), acme.renew_before)
 
@@ -256,7 +258,9 @@ class AcmeKeeper:
         self._homeless = None
         now = self._clock.now()
         about = fresh.summary
-        kept = replace(record, obtained_at=now, asked_at=now, suggested_at=0.0)
+        kept = replace(
+            record, obtained_at=now, obtained_from=self._config.acme.directory, suggested_at=0.0, asked_at=now
+        )
         # Otherwise an order for more names has just failed, and is tried again in its time.
         is_whole = fits(about.names, self._names.present)
         await self._remember(replace(kept, failures=0, next_attempt_at=0.0, reason="", remedy="") if is_whole else kept)
@@ -298,7 +302,7 @@ class AcmeKeeper:
 
     async def _warned(self, record: AcmeRecord, trouble: AcmeTrouble, found: InForce | None) -> AcmeRecord:
         """Once for each certificate that is about to expire the postmaster gets a mail."""
-        if found is None or not is_urgent(found.standing(self._config.acme), self._clock.now()):
+        if found is None or not is_urgent(found.standing(self._config.acme, record), self._clock.now()):
             return record
         ends = found.summary.not_after
         if record.warned_for == ends:

@@ -59,10 +59,10 @@ class FullDisk(Files):
 class Keeping:
     """A keeper over a real folder; the authority gives what `answer` says: a life in days, or something is raised."""
 
-    def __init__(self, root: Path, more: str = "") -> None:
+    def __init__(self, root: Path, more: str = "", directory: str = "letsencrypt") -> None:
         (root / "etc").mkdir(exist_ok=True)
         path = root / "etc" / "mailserver.toml"
-        path.write_text(CONFIG + more)
+        path.write_text(CONFIG.replace("letsencrypt", directory) + more)
         self.config = load_config(path)
         self.state = self.config.storage.state
         self.disk = FullDisk()
@@ -224,6 +224,27 @@ def test_another_configuration_is_tried_at_once(keeping, tmp_path):
     again.answer = REFUSED
     assert len(again.look()) == 1
     assert again.folder.read_record().failures == 1
+
+
+def test_after_trying_with_the_lab_the_real_authority_is_asked_at_once(tmp_path):
+    trying = Keeping(tmp_path, directory="letsencrypt-staging")
+    trying.look()
+    real = Keeping(tmp_path)
+    (line,) = real.look()
+    assert 'why="another authority is wanted"' in line
+    assert real.look_for(2 * DAY_S) == []
+    # Without its record nobody knows where a certificate came from, and it is kept.
+    (real.folder.path / "record.json").unlink()
+    assert Keeping(tmp_path).look() == []
+
+
+def test_what_breaks_does_not_break_each_second(keeping):
+    keeping.keeper._names.look = None
+    with pytest.raises(TypeError):
+        run(keeping.keeper.look())
+    assert keeping.look(1.0) == []
+    with pytest.raises(TypeError):
+        keeping.look(SOON_S)
 
 
 def test_success_forgets_the_failures(keeping):

@@ -114,7 +114,8 @@ def _source(config: Config) -> _Source:
     obtained = AcmeFolder(config.storage.state).certificate
     # Not Path.exists, which raises where a folder on the way may not be searched.
     if os.path.exists(obtained):  # noqa: PTH110 - see above
-        return _Source("acme", obtained, f"obtained from {config.acme.directory}")
+        known = AcmeFolder(config.storage.state).remembered().obtained_from
+        return _Source("acme", obtained, f"obtained from {known or config.acme.directory}")
     return _Source("self-signed", own, f"made by the server itself until one comes from {config.acme.directory}")
 
 
@@ -132,7 +133,7 @@ def next_order(config: Config, found: CertificateSummary | None, record: AcmeRec
     from mailserver.net.acme_order import in_force
 
     pair = in_force(AcmeFolder(config.storage.state)) if found is not None else None
-    standing = None if pair is None else pair.standing(config.acme)
+    standing = None if pair is None else pair.standing(config.acme, record)
     past = Past(record.failures, record.next_attempt_at, record.suggested_at)
     decision = decide(standing, needed_names(config), past, now, config.acme.renew_before)
     return now if isinstance(decision, Order) else decision.until

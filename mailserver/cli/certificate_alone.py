@@ -26,7 +26,7 @@ def order_alone(context: CliContext, *, is_forced: bool) -> CertificateSummary:
             now = time.time()
             record = record_for(config, folder)
             found = in_force(folder)
-            standing = None if found is None else found.standing(config.acme)
+            standing = None if found is None else found.standing(config.acme, record)
             decision = decide(
                 standing, needed_names(config), Past(0, 0.0, record.suggested_at), now, config.acme.renew_before
             )
@@ -38,7 +38,9 @@ def order_alone(context: CliContext, *, is_forced: bool) -> CertificateSummary:
                 )
             fresh, record = _ordered(context, folder, showing, record, now)
             folder.install(fresh.key_pem, fresh.chain_pem)
-            folder.write_record(replace(record, obtained_at=now, asked_at=now, suggested_at=0.0))
+            folder.write_record(
+                replace(record, obtained_at=now, obtained_from=config.acme.directory, suggested_at=0.0, asked_at=now)
+            )
     except StateLocked as trouble:
         context.refuse(f"{trouble}, and does not answer; try again")
     except OSError as error:

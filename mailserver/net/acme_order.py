@@ -26,10 +26,16 @@ class InForce:
     summary: CertificateSummary
     key_kind: str
 
-    def standing(self, acme: Acme) -> Standing:
+    def standing(self, acme: Acme, record: AcmeRecord) -> Standing:
         """As the rules want it."""
         about = self.summary
-        return Standing(about.names, about.not_before, about.not_after, self.key_kind == acme.key_type.value)
+        return Standing(
+            about.names,
+            about.not_before,
+            about.not_after,
+            has_wanted_key=self.key_kind == acme.key_type.value,
+            is_of_authority=record.obtained_from in ("", acme.directory),
+        )
 
 
 def in_force(folder: AcmeFolder) -> InForce | None:
@@ -66,7 +72,12 @@ def record_for(config: Config, folder: AcmeFolder) -> AcmeRecord:
     stamp = settings_stamp(config)
     if record.settings == stamp:
         return record
-    return AcmeRecord(settings=stamp, obtained_at=record.obtained_at, warned_for=record.warned_for)
+    return AcmeRecord(
+        settings=stamp,
+        obtained_at=record.obtained_at,
+        obtained_from=record.obtained_from,
+        warned_for=record.warned_for,
+    )
 
 
 def showing_for(
@@ -96,7 +107,7 @@ def order(
 
     acme = config.acme
     try:
-        client = AcmeClient(_authority(acme), folder.account_key(), wait=wait, now=now)
+        client = AcmeClient(_authority(acme), _account_key(folder), wait=wait, now=now)
         key_pem = _key(acme, in_force(folder))
         obtained = client.obtain(names, key_pem, showing)
     except OSError as error:
@@ -116,7 +127,7 @@ def suggested_renewal(config: Config, folder: AcmeFolder, now: Callable[[], floa
     from mailserver.net.acme_client import AcmeClient
 
     try:
-        return AcmeClient(_authority(config.acme), folder.account_key(), now=now).suggested_renewal(found.pem)
+        return AcmeClient(_authority(config.acme), _account_key(folder), now=now).suggested_renewal(found.pem)
     except (OSError, AcmeTrouble):
         return None
 
@@ -135,6 +146,19 @@ def _key(acme: Acme, before: InForce | None) -> bytes:
     if acme.reuse_key and before is not None and before.key_kind == acme.key_type.value:
         return private_part(before.pem)
     return make_key(acme.key_type.value)
+
+
+def _account_key(folder: AcmeFolder) -> bytes:
+    """The key of our account. Raises `OSError`, `AcmeTrouble`."""
+    key = folder.account_key()
+    try:
+        if key_kind(key) == "p256":
+            return key
+    except Unusable:
+        pass
+    raise AcmeTrouble(
+        f"{folder.path}/account.pem does not hold the key of an account", "remove it: a new account is made then"
+    )
 
 
 def _authority(acme: Acme) -> Authority:

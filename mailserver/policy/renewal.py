@@ -25,6 +25,7 @@ class Reason(Enum):
     NONE_YET = "there is none yet"
     NAMES = "other names are wanted"
     KEY = "another kind of key is wanted"
+    AUTHORITY = "another authority is wanted"
     DUE = "it is due for renewal"
     SUGGESTED = "the authority suggests renewal"
     ASKED = "the operator asked for it"
@@ -38,6 +39,7 @@ class Standing:
     not_before: float
     not_after: float
     has_wanted_key: bool = True
+    is_of_authority: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def _due(
         return Order(Reason.NAMES)
     if not standing.has_wanted_key:
         return Order(Reason.KEY)
+    if not standing.is_of_authority:
+        return Order(Reason.AUTHORITY)
     at = renewal_time(standing, renew_before_s)
     if at <= now:
         return Order(Reason.DUE)

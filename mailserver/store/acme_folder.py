@@ -4,8 +4,9 @@
 - `certificate.pem`: the private key and then the chain. One file holds both, so that no crash can leave a key in force
   beside the certificate of another.
 - `record.json`: `{"version": 1, "settings": "...", "failures": 0, "failed_at": 0.0, "next_attempt_at": 0.0,
-  "reason": "", "remedy": "", "suggested_at": 0.0, "asked_at": 0.0, "obtained_at": 0.0, "warned_for": 0.0}`. It is kept
-  over restarts, so that a server that is restarted again and again asks the authority no more often than another.
+  "reason": "", "remedy": "", "suggested_at": 0.0, "asked_at": 0.0, "obtained_at": 0.0, "obtained_from": "",
+  "warned_for": 0.0}`. It is kept over restarts, so that a server that is restarted again and again asks the authority
+  no more often than another.
 
 Each file is replaced atomically and durable when the call returns. What a crash can leave, and who cleans it up
 (tests/store/test_acme_folder.py):
@@ -36,7 +37,8 @@ class AcmeRecord:
     """What is remembered of earlier orders. Times are seconds since the epoch, 0 for never.
 
     `settings` tells for which configuration: what failed under another one says nothing. `suggested_at` is the
-    authority's advice (RFC 9773) as it was heard at `asked_at`. `warned_for` is the end of the
+    authority's advice (RFC 9773) as it was heard at `asked_at`. `obtained_from` is the directory of the authority that
+    the certificate in force came from; empty when that is not known. `warned_for` is the end of the
     certificate that the postmaster was warned about.
     """
 
@@ -49,6 +51,7 @@ class AcmeRecord:
     suggested_at: float = 0.0
     asked_at: float = 0.0
     obtained_at: float = 0.0
+    obtained_from: str = ""
     warned_for: float = 0.0
 
 
@@ -104,6 +107,7 @@ class AcmeFolder:
             suggested_at=read_time(about, "suggested_at", 0.0),
             asked_at=read_time(about, "asked_at", 0.0),
             obtained_at=read_time(about, "obtained_at", 0.0),
+            obtained_from=read_text(about, "obtained_from", ""),
             warned_for=read_time(about, "warned_for", 0.0),
         )
 

@@ -11,7 +11,7 @@ from mailserver.net import acme_order
 from mailserver.net.acme_client import AcmeClient
 from mailserver.net.acme_order import order, settings_stamp, showing_for, suggested_renewal
 from mailserver.net.acme_values import AcmeTrouble, Authority
-from mailserver.store.acme_folder import AcmeFolder
+from mailserver.store.acme_folder import AcmeFolder, AcmeRecord
 from mailserver.store.certificates import make_key
 from tests.fakes.authority import FakeAuthority
 
@@ -165,6 +165,16 @@ def test_files_that_are_missing_are_told(tmp_path, more, reason):
     assert suggested_renewal(config, folder, lambda: NOW) is None
 
 
+@pytest.mark.parametrize("octets", [b"damaged", make_key("rsa2048")])
+def test_an_account_key_that_is_none_is_told(tmp_path, octets):
+    config, folder = configured(tmp_path), AcmeFolder(tmp_path / "var")
+    folder.account_key()
+    (folder.path / "account.pem").write_bytes(octets)
+    with pytest.raises(AcmeTrouble, match=r"account\.pem does not hold the key of an account") as caught:
+        order(config, folder, ("mail.example.org",), showing_for(config.acme), no_sleep, lambda: NOW)
+    assert caught.value.remedy == "remove it: a new account is made then"
+
+
 def test_a_state_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "var").write_bytes(b"no folder")
     config = configured(tmp_path)
@@ -201,4 +211,4 @@ def test_the_key_stays_unless_it_may_not(tmp_path, more, before, is_same):
     config = configured(tmp_path, more)
     found = acme_order.in_force(folder)
     assert (acme_order._key(config.acme, found) == key) is is_same
-    assert found.standing(config.acme).has_wanted_key is (before == config.acme.key_type.value)
+    assert found.standing(config.acme, AcmeRecord()).has_wanted_key is (before == config.acme.key_type.value)

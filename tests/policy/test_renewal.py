@@ -48,6 +48,8 @@ def standing(age_days, life_days, names=NAMES, **about):
         (standing(1, 90, ("*.example.org",)), Past(), Wait(NOW + 59 * DAY_S)),
         (standing(1, 90, ("mail.example.org", "more.example.org")), Past(), Wait(NOW + 59 * DAY_S)),
         (standing(1, 90, has_wanted_key=False), Past(), Order(Reason.KEY)),
+        # the lab's certificates are no use outside
+        (standing(1, 90, is_of_authority=False), Past(), Order(Reason.AUTHORITY)),
         # the authority's advice makes it earlier, never later
         (standing(1, 90), Past(suggested_at=NOW - 1), Order(Reason.SUGGESTED)),
         (standing(1, 90), Past(suggested_at=NOW + DAY_S), Wait(NOW + DAY_S)),

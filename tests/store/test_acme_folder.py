@@ -63,7 +63,7 @@ def test_what_a_crash_left_half_written_is_no_obstacle(folder):
 
 def test_the_record_comes_back_as_it_was(folder):
     assert folder.read_record() == AcmeRecord()
-    record = AcmeRecord("stamp", 3, 1.0, 2.0, "Gründe", "remedy", 3.0, 4.0, 5.0, 6.0)
+    record = AcmeRecord("stamp", 3, 1.0, 2.0, "Gründe", "remedy", 3.0, 4.0, 5.0, "https://ca.example/dir", 6.0)
     folder.write_record(record)
     assert folder.read_record() == record
 
