@@ -75,6 +75,7 @@ from mailserver.maillog.queue import (
     Suppressed,
     Unsuppressed,
 )
+from mailserver.maillog.reports import ReportNotRead, ReportRead, ReportsSent
 
 __all__ = [
     "Accepted",
@@ -113,6 +114,9 @@ __all__ = [
     "Removed",
     "ReportDropped",
     "ReportMade",
+    "ReportNotRead",
+    "ReportRead",
+    "ReportsSent",
     "Sent",
     "SentInClear",
     "SetAside",
