@@ -1,6 +1,7 @@
 """`mailserver doctor`: everything that can rot, each with a verdict, the finding and the remedy."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,8 @@ def _server(context: CliContext) -> "ServerFacts | None":
     from mailserver.foundation import running_server
 
     state = context.config.storage.state
+    if state.exists() and not os.access(state, os.R_OK | os.X_OK):
+        return ServerFacts("")
     process = running_server(state)
     try:
         about = ask(state, Request("doctor-facts"), _ASK_S).about

@@ -147,19 +147,22 @@ def openings(config: Config) -> list[Opening]:
         mode = _mode(path) if path is not None else None
         if mode is not None and mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
             found.append(Opening(f"{path} can be read or written by others ({mode & 0o777:03o})", f"chmod 640 {path}"))
-    found += _strangers(state)
+    found += _strangers(state, config.sendmail.drop)
     return found
 
 
-def _strangers(state: Path) -> Iterator[Opening]:
-    """Files in the state folder of another owner than its own: the server cannot write these."""
+def _strangers(state: Path, drop: Path) -> Iterator[Opening]:
+    """Files in the state folder of another owner than its own: the server cannot write these.
+
+    The queue has many and is the server's alone; into `drop` everybody writes, and only there.
+    """
     try:
         owner = state.stat().st_uid
     except OSError:
         return
     looked_at, strange = 0, []
     for folder, folders, files in os.walk(state):
-        folders[:] = [one for one in folders if not (Path(folder) == state and one == "queue")]
+        folders[:] = [one for one in folders if Path(folder, one) not in (state / "queue", drop)]
         for name in (*folders, *files):
             looked_at += 1
             path = Path(folder, name)

@@ -70,8 +70,9 @@ def _reverse_name(config: Config, one: PublicAddress) -> Check:
     ask = f"ask who gives you the address to let it point to {host}"
     if one.reverse_trouble:
         return unknown(name, f"{address}: its reverse name could not be looked up: {one.reverse_trouble}", about=about)
-    if one.matches_hostname:
-        return passed(name, f"{address} and {host} lead to each other", about)
+    said = config.relay.helo or host
+    if one.matches_hostname or (one.is_confirmed and said.lower() in map(str.lower, one.reverse_names)):
+        return passed(name, f"{address} and {host if one.matches_hostname else said} lead to each other", about)
     shown = ", ".join(one.reverse_names)
     if one.is_confirmed:
         return warned(

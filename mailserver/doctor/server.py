@@ -21,7 +21,8 @@ _BESIDE = 500
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What a running server says of itself. `process` such as `process 4711 (server)`.
+    """What a running server says of itself. `process` such as `process 4711 (server)`; empty: who asks may not see
+    whether it runs.
 
     `open_files` is its limit, `certificate_until` the end of the certificate in force in seconds since the epoch; None
     where it does not say.
@@ -37,6 +38,8 @@ def check_server(server: ServerFacts | None) -> Check:
     if server is None:
         remedy = "systemctl start mailserver, or twistd -n mailserver; its log says why it stopped"
         return failed("server", "it does not run: no mail is taken, none is sent", remedy)
+    if not server.process:
+        return unknown("server", "this user may not see whether it runs", "run this as root, or as the server's user")
     return passed("server", f"it runs as {server.process}")
 
 

@@ -105,6 +105,7 @@ ISP = PublicAddress(ip(V4), True, ("host-7.isp.example",), True)
     [
         pytest.param("", (good(V4), good(V6)), PASS, "lead to each other", id="right"),
         pytest.param("", (ISP,), WARN, "is called host-7.isp.example, which leads back to it", id="another name"),
+        pytest.param('[relay]\nhelo = "host-7.isp.example"\n', (ISP,), PASS, "lead to each other", id="as it is said"),
         pytest.param("", (replace(ISP, is_confirmed=False),), FAIL, "that name does not lead back", id="a lie"),
         pytest.param("", (PublicAddress(ip(V4), True),), FAIL, "has no reverse name", id="none"),
         pytest.param("", (good(V4), NAMELESS6), FAIL, f"{V6} has no reverse name", id="none by IPv6"),

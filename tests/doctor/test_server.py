@@ -31,6 +31,7 @@ RUNNING = ServerFacts("process 1 (server)", 65536)
 def test_a_server_that_does_not_run_fails():
     assert check_server(None).verdict is FAIL
     assert check_server(RUNNING).verdict is PASS
+    assert check_server(ServerFacts("")).verdict is UNKNOWN
 
 
 @pytest.mark.parametrize(
