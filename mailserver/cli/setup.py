@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from mailserver.cli.context import CliContext, mailbox_argument
-from mailserver.cli.setup_run import Request, run
 from mailserver.mail.address import canonical_domain
 from mailserver.mail.dns import IpAddress
 
@@ -56,9 +55,9 @@ def _address(context: click.Context, parameter: click.Parameter, given: tuple[st
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as one object; writes only with --yes.")
 @click.pass_obj
 def setup(context: CliContext, /, domain: str, **given: Any) -> None:
-    """Make this machine a mail server for DOMAIN, or bring its configuration up to date.
+    """Make this machine a mail server, or bring it up to date.
 
-    Looks at addresses, reverse names, block lists, port 25, ports that are taken and the resolver, decides what fits,
+    DOMAIN is yours, such as example.org. Looks at addresses, reverse names, block lists, port 25, ports that are taken and the resolver, decides what fits,
     and tells why. Then it shows what it would write: configuration, DKIM keys, first account, systemd unit, samples
     for logs and fail2ban; and the DNS records to publish. Nothing is written before you agree.
 
@@ -66,6 +65,9 @@ def setup(context: CliContext, /, domain: str, **given: Any) -> None:
     stays. Without a terminal and without --yes it writes nothing and ends with exit status 1 when something would
     change.
     """
+    # With --help alone nothing of this is needed.
+    from mailserver.cli.setup_run import Request, run
+
     name = canonical_domain(domain)
     if name is None or name.startswith("[") or "." not in name:
         raise click.UsageError(f"{domain!r} is not a domain such as example.org")
