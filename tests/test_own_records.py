@@ -97,6 +97,12 @@ def test_what_others_can_reach(facts, text, expected):
     assert facts(f"[listen]\n{text}").site.services == tuple(Service(*one) for one in expected)
 
 
+def test_where_reports_go(facts):
+    assert (facts().site.reports_to, facts().site.tls_reports_to) == (None, None)
+    site = facts('[reports]\ndmarc_address = "d@example.org"\ntlsrpt_address = "t@example.org"').site
+    assert (str(site.reports_to), str(site.tls_reports_to)) == ("d@example.org", "t@example.org")
+
+
 def test_our_own_policy_is_the_same_for_all_domains(facts):
     site = facts('[mta_sts]\nmode = "testing"\n[listen]\nhttps = ["tcp:8443"]').site
     [sts_id] = set(site.sts_ids.values())

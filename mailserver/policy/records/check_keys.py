@@ -1,5 +1,7 @@
 """Checks of records about keys: DKIM's, those of the certificate (TLSA), and who may make certificates (CAA)."""
 
+from dataclasses import replace
+
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailserver.mail.dns import CannotTell
@@ -50,7 +52,7 @@ async def check_tlsa(record: Record, look: Look) -> Finding:
     if isinstance(asked.answer, CannotTell):
         return unknown(record, asked.answer)
     if not isinstance(asked.answer, tuple):
-        return missing(record, asked.answer)
+        return await _no_tlsa(record, asked.answer, look)
     found = tuple(one.lower() for one in asked.answer)
     if record.value in found:
         told = (
@@ -63,6 +65,14 @@ async def check_tlsa(record: Record, look: Look) -> Finding:
         return right(record, found, "it names an authority and not this server's key; whether it fits is not checked")
     reason = "it is for another key than that of the certificate in force: senders that use DANE send nothing"
     return wrong(record, found, reason, is_harmful=True)
+
+
+async def _no_tlsa(record: Record, answer: object, look: Look) -> Finding:
+    """Whether it is worth publishing depends on the zone."""
+    host = await look.resolver.records(look.site.hostname, "A")
+    told = "the zone is signed, so it would count" if host.is_authentic else "it is of use only in a signed zone"
+    finding = missing(record, answer)
+    return replace(finding, reason=f"{finding.reason}; {told}")
 
 
 async def check_caa(record: Record, look: Look) -> Finding:

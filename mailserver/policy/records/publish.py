@@ -138,15 +138,18 @@ def _dmarc(site: Site) -> Iterator[Record]:
 
 
 def _consents(site: Site) -> Iterator[Record]:
-    """RFC 9990 4: who takes reports about another domain has to say so. Only in our own domains can we."""
+    """RFC 9990 4: who takes reports about another domain has to say so."""
     to = site.reports_to
-    if to is None or to.domain not in site.domains:
+    if to is None:
         return
     for domain in site.domains:
-        if not _are_related(domain, to.domain):
-            name = f"{domain}._report._dmarc.{to.domain}"
-            purpose = f"{to.domain} agrees to get the DMARC reports about {domain}"
-            yield Record(name, "TXT", quoted("v=DMARC1"), purpose, Need.RECOMMENDED, Topic.DMARC_REPORTS)
+        if _are_related(domain, to.domain):
+            continue
+        name = f"{domain}._report._dmarc.{to.domain}"
+        purpose = f"{to.domain} agrees to get the DMARC reports about {domain}"
+        if not any(_are_related(one, to.domain) for one in site.domains):
+            purpose = f"{purpose}; only whoever has that domain can publish it"
+        yield Record(name, "TXT", quoted("v=DMARC1"), purpose, Need.RECOMMENDED, Topic.DMARC_REPORTS)
 
 
 def _are_related(one: str, other: str) -> bool:

@@ -127,6 +127,15 @@ def test_an_address_of_a_family_that_the_server_lacks_is_told():
     assert "also leads to 2001:db8::7, which is not known to be here" in finding.reason
 
 
+def test_whether_a_hash_is_worth_publishing_is_told():
+    zone = changed(ZONE, "_25._tcp.mail.example.org", gone=True)
+    finding = of_record(checked(zone), ("_25._tcp.mail.example.org", "TLSA"))
+    assert "of use only in a signed zone" in finding.reason
+    zone = changed(zone, "mail.example.org", signed=True)
+    finding = of_record(checked(zone), ("_25._tcp.mail.example.org", "TLSA"))
+    assert "it would count" in finding.reason
+
+
 def test_an_old_hash_beside_the_new_one_is_only_missing_the_next():
     site = replace(SITE, tlsa=(*SITE.tlsa, "77" * 32))
     findings = [one for one in checked(ZONE, site) if one.record.topic is Topic.TLSA]

@@ -128,8 +128,11 @@ def test_reports_to_a_chosen_mailbox():
     assert of(site, Topic.DMARC)[0].text == "v=DMARC1; p=none; rua=mailto:a+b%2Cc%21d%3Be@example.org"
     assert of(site, Topic.TLSRPT)[0].text == "v=TLSRPTv1; rua=mailto:a+b%2Cc%21d%3Be@example.org"
     assert [one.name for one in of(site, Topic.DMARC_REPORTS)] == ["example.net._report._dmarc.example.org"]
-    elsewhere = replace(site, reports_to=Mailbox("x", "report.example"))
-    assert of(elsewhere, Topic.DMARC_REPORTS) == []
+    elsewhere = of(replace(site, reports_to=Mailbox("x", "report.example")), Topic.DMARC_REPORTS)
+    assert [one.name for one in elsewhere] == [
+        f"{domain}._report._dmarc.report.example" for domain in ("example.org", "mail.example.org", "example.net")
+    ]
+    assert all("only whoever has that domain" in one.purpose for one in elsewhere)
 
 
 def test_a_policy_that_another_server_shows_needs_its_record_alone():
