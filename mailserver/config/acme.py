@@ -1,7 +1,7 @@
 """The table `[acme]`: certificates that the server obtains and renews by itself (RFC 8555), and the rules about it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -140,6 +140,18 @@ def unwise_acme(config: "Config") -> Iterator[str]:
         yield f'acme.webroot: {shown(str(acme.webroot))}: with acme.challenge = "dns-01" this has no effect'
     if acme.challenge is AcmeChallenge.HTTP_01 and acme.dns_hook is not None:
         yield f'acme.dns_hook: {shown(str(acme.dns_hook))}: with acme.challenge = "http-01" this has no effect'
+
+
+def unwise_acme_port(config: "Config", ports: Collection[int | None]) -> Iterator[str]:
+    """`ports` are those of listen.http; None for one that is not known here."""
+    acme = config.acme
+    if not acme.is_on or acme.challenge is not AcmeChallenge.HTTP_01 or acme.webroot is not None:
+        return
+    if ports and not {80, None} & set(ports):
+        yield (
+            f"listen.http: {shown(list(config.listen.http))}: the authority always asks at port 80; this is right only "
+            "when something forwards that port here"
+        )
 
 
 def wanted_names(config: "Config") -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from mailserver.config.acme import broken_acme_rules, unwise_acme
+from mailserver.config.acme import broken_acme_rules, unwise_acme, unwise_acme_port
 from mailserver.config.fault import shown
 from mailserver.config.junk import unwise_junk
 from mailserver.config.listeners import Listener, ListenerCheck
@@ -53,6 +53,7 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
         bound, _ = _listeners(config, check_listener)
         warnings += _clear_passwords(config, bound)
         warnings += _believing_anybody(bound)
+        warnings += unwise_acme_port(config, [at.port for key, _, at in bound if key.startswith("listen.http[")])
     warnings += unwise_acme(config)
     warnings += unwise_mta_sts(config)
     warnings += unwise_junk(config)

@@ -5,6 +5,7 @@ import pytest
 
 from mailserver.config import ConfigError, load_config
 from mailserver.config.acme import SHORT_NAMES, needed_names, usual_names, wanted_names
+from mailserver.net.listener_text import check_listener
 
 TOP = 'hostname = "mail.example.org"\ndomains = ["example.org", "example.net"]\npostmaster = "alice@example.org"\n'
 ON = '[acme]\ndirectory = "letsencrypt"\nagree_terms = true\n'
@@ -133,3 +134,20 @@ def test_names_follow_from_what_is_served(policies, autoconfig, expected):
 def test_a_host_that_is_also_a_name_of_its_domain_stands_once():
     found = usual_names("mta-sts.example.org", ("example.org",), serves_policies=True, serves_autoconfig=False)
     assert found == ("mta-sts.example.org",)
+
+
+@pytest.mark.parametrize(
+    ("listen", "more", "is_warned"),
+    [
+        ("['tcp:80']", "", False),
+        ("['tcp:8080', 'tcp:80:interface=192.0.2.1']", "", False),
+        ("['tcp:8080']", "", True),
+        ("['systemd:domain=INET:name=http']", "", False),
+        ("['tcp:8080']", "webroot = 'www'\n", False),
+    ],
+)
+def test_the_port_that_an_authority_asks_at(tmp_path, listen, more, is_warned):
+    path = tmp_path / "mailserver.toml"
+    path.write_text(TOP + ON + more + f"[listen]\nhttp = {listen}\n")
+    told = [one for one in load_config(path, check_listener).warnings if "the authority always asks at port 80" in one]
+    assert bool(told) is is_warned
