@@ -43,6 +43,7 @@ from mailserver.relay.dsn_fields import Action, RecipientReport
 from mailserver.relay.peer_history import PeerHistory
 from mailserver.relay.runner import RelayRunner
 from mailserver.relay.suppression import Suppressor
+from mailserver.reporting.plug import Reports
 from mailserver.session.authentication import Authentication, SpfSettings
 from mailserver.session.dmarc_check import DmarcSettings
 from mailserver.session.local_submission import LocalSubmission
@@ -99,6 +100,8 @@ class Assembly:
         self.new_queue_id = QueueIds(clock.now)
         files = Files()
         self._maildirs = Maildirs(files, config.storage.maildirs, self._host, clock.now, started_at=clock.now())
+        self.reports = Reports(config, blocking=blocking, clock=clock, log=log)
+        self._log = log = self.reports.noticing(foundation.accounts, self._maildirs.folder)
         self._files = files
         self.spool = Spool(SpoolPaths(config.storage.state), files)
         self.credentials = Logins(foundation.accounts, blocking, clock, log)
@@ -110,7 +113,15 @@ class Assembly:
         self.resolver = CachingResolver(reactor, clock, config.dns.servers)
         self.policies = sts_policies(config, reactor, self.resolver, files, blocking=blocking, clock=clock, log=log)
         self.transmitter = transmitter(
-            config, reactor, self.resolver, self.policies, self.history, blocking=blocking, clock=clock, log=log
+            config,
+            reactor,
+            self.resolver,
+            self.policies,
+            self.history,
+            blocking=blocking,
+            clock=clock,
+            log=log,
+            tell_tls=self.reports.tell_tls,
         )
         self.dkim_keeper = DkimKeeper(
             DkimKeyFolder(config.storage.state),
@@ -212,9 +223,13 @@ class Assembly:
             checks_dkim=wanted.dkim is Check.CHECK,
             spf=spf if wanted.spf is Check.CHECK else None,
             dmarc=DmarcSettings(
-                wanted.dmarc, wanted.dmarc_overrides, wanted.dmarc_quarantine is DmarcQuarantine.REFUSE
+                wanted.dmarc,
+                wanted.dmarc_overrides,
+                wanted.dmarc_quarantine is DmarcQuarantine.REFUSE,
+                is_counted=self.reports.count_dmarc is not None,
             ),
             checks_loopback=wanted.check_loopback,
+            count_dmarc=self.reports.count_dmarc,
         )
 
     def _front_desk(self, reactor: Any) -> FrontDesk:
@@ -320,6 +335,7 @@ class Assembly:
             Poll("DKIM keys", self._clock, DKIM_POLL_S, self.dkim_keeper.look),
             *self._acme_services,
             *self._doctor_services(),
+            *self.reports.services(self.resolver, self.committer, self.reporter, self.new_queue_id),
         ]
 
     def _doctor_services(self) -> list[IService]:

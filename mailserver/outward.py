@@ -24,6 +24,7 @@ from mailserver.relay.mx import MxRules, is_allowed, own_addresses
 from mailserver.relay.peer_history import PeerHistory
 from mailserver.relay.protection import ProtectionDoors
 from mailserver.relay.schedule import Schedule
+from mailserver.relay.tls_results import TellTls
 from mailserver.session.client_channel import Timeouts
 from mailserver.session.smtp_client import SmtpClientSession
 from mailserver.store.files import Files
@@ -64,8 +65,9 @@ def transmitter(
     blocking: Blocking,
     clock: Clock,
     log: Sink,
+    tell_tls: TellTls | None = None,
 ) -> MxTransmitter:
-    """Who sends to other servers."""
+    """Who sends to other servers. `tell_tls` counts for reports (RFC 8460)."""
     relay = config.relay
     rules = MxRules(
         own_names=frozenset({config.hostname}),
@@ -96,6 +98,7 @@ def transmitter(
             ca_file=relay.ca_file,
             port=relay.port,
         ),
+        tell_tls=tell_tls,
     )
 
 

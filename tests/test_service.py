@@ -127,6 +127,7 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
         "drop",
         "MTA-STS refresh",
         "DKIM keys",
+        "reports",
         "accounts",
         "farewell",
         "listeners",
