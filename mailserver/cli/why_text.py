@@ -82,7 +82,19 @@ def _filed(entry: Entry, queue_id: str) -> str:
     del queue_id
     mailbox, recipient = entry.text("mailbox"), entry.text("recipient")
     sent_to = f" (sent to {recipient.replace(',', ', ')})" if recipient not in ("", mailbox) else ""
-    return f"filed in the mailbox of {mailbox}{sent_to}"
+    folder = f", folder {entry.text('folder')}" if entry.text("folder") else ""
+    return f"filed in the mailbox of {mailbox}{folder}{sent_to}"
+
+
+def _weighed(entry: Entry, queue_id: str) -> str:
+    del queue_id
+    parts = [f"on block lists: {_list(entry.texts('dnsbl'), 20)}"] if entry.texts("dnsbl") else []
+    if entry.text("filter"):
+        parts.append(f"rspamd: {entry.text('filter')}")
+    if entry.text("dmarc"):
+        parts.append(f"{entry.text('dmarc')} asks for quarantine (DMARC)")
+    found = "found to be junk" if entry.text("verdict") == "junk" else "not found to be junk"
+    return f"{found}: {'; '.join(parts)}"
 
 
 def _authenticated(entry: Entry, queue_id: str) -> str:
@@ -113,7 +125,8 @@ def _refused(entry: Entry, queue_id: str) -> str:
     sender = f" from {entry.text('reverse_path')}" if entry.text("reverse_path") else ""
     to = f" to {_list(entry.texts('recipients'))}" if entry.texts("recipients") else ""
     command = entry.text("command") or "a command"
-    return f"{_peer(entry)}{login}{where}: {command}{sender}{about}{to} refused: {entry.text('reply')}"
+    detail = f" ({entry.text('detail')})" if entry.text("detail") else ""
+    return f"{_peer(entry)}{login}{where}: {command}{sender}{about}{to} refused: {entry.text('reply')}{detail}"
 
 
 def _looked_up(entry: Entry, queue_id: str) -> str:
@@ -275,6 +288,7 @@ _SENTENCES: dict[str, Callable[[Entry, str], str]] = {
     "accepted": _accepted,
     "authenticated": _authenticated,
     "filed": _filed,
+    "weighed": _weighed,
     "queued": _queued,
     "refused": _refused,
     "looked-up": _looked_up,
