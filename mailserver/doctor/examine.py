@@ -16,6 +16,7 @@ from mailserver.policy.records.publish import records_for
 from mailserver.ports import ConnectionFailed, Overloaded
 from mailserver.store.acme_folder import AcmeFolder
 from mailserver.store.dkim_keys import DkimKeyFolder
+from mailserver.store.last_backup import last_backup
 from mailserver.survey.records import check_records
 from mailserver.survey.time import look_at_clock
 from mailserver.survey.values import Time
@@ -175,6 +176,10 @@ async def _permissions(case: Case) -> Iterable[Check]:
     return disk.check_permissions(await case.blocking(disk.openings, case.config))
 
 
+async def _backup(case: Case) -> Iterable[Check]:
+    return [disk.check_backup(await case.blocking(last_backup, case.config.storage.state), case.now)]
+
+
 async def _postmaster(case: Case) -> Iterable[Check]:
     if isinstance(case.tables, str):
         return [unknown("postmaster", case.tables)]
@@ -217,6 +222,7 @@ EXAMINATIONS: Sequence[Examination] = (
     Examination("disk", "there is room on the disks", _disk),
     Examination("filesystem", "mail lies on a disk that keeps it", _filesystem),
     Examination("permissions", "keys and mail are the server's alone", _permissions),
+    Examination("backup", "the last backup is not old", _backup),
     Examination("postmaster", "postmaster and abuse reach somebody", _postmaster),
     Examination("passwords", "no stored password hash is weak", _passwords),
     Examination("open-files", "the server may open enough files", _open_files),
