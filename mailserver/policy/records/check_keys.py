@@ -61,7 +61,7 @@ async def check_tlsa(record: Record, look: Look) -> Finding:
         return right(record, found, told)
     if any(f"3 1 1 {spki}" in found for spki in look.site.tlsa):
         return missing(record, asked.answer, found)
-    if any(one.split()[0] in ("0", "1", "2") for one in found) and not any(one.startswith("3 ") for one in found):
+    if any(one.startswith(("0 ", "1 ", "2 ")) for one in found) and not any(one.startswith("3 ") for one in found):
         return right(record, found, "it names an authority and not this server's key; whether it fits is not checked")
     reason = "it is for another key than that of the certificate in force: senders that use DANE send nothing"
     return wrong(record, found, reason, is_harmful=True)

@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailserver.mail.address import Mailbox
+from mailserver.mail.dns import FoundRecords, MxRecord
 from mailserver.policy.records.check import check_record
 from mailserver.policy.records.findings import Verdict
 from mailserver.policy.records.publish import records_for
@@ -208,3 +211,51 @@ def test_trouble_with_the_mail_host_is_no_verdict_about_services():
     finding = of_record(checked(zone), ("_pop3s._tcp.example.org", "SRV"))
     assert finding.verdict is Verdict.UNKNOWN
     assert "SERVFAIL" in finding.reason
+
+
+# --- whatever strangers publish ---------------------------------------------------------------------------------------
+
+_PARTS = (
+    "v=spf1 v=DMARC1; p= none rua=mailto: a@b.example v=STSv1; id= v=TLSRPTv1; v=DKIM1; k=rsa; +all -all include: "
+    'redirect= %{d} %{l} example.org /33 ; " \\ \\# :: ip4: exp= \x00 \xff'
+)
+_WORDS = st.sampled_from([*_PARTS.split(" "), " ", "0 issue", "3 1 1", "0 0 0 .", "10 ."])
+_TEXTS = st.lists(st.lists(_WORDS, max_size=8).map("".join), min_size=1, max_size=4)
+_HOSTS = st.sampled_from(["", "mail.example.org", "x.example", "a" * 70 + ".example", "-", "example.org"])
+
+
+class Anything:
+    """Answers whatever it is given to every question."""
+
+    def __init__(self, texts, hosts, addresses):
+        self.texts, self.hosts, self.found = texts, hosts, addresses
+
+    async def text(self, name):
+        return tuple(self.texts)
+
+    async def records(self, name, kind):
+        return FoundRecords(tuple(self.texts), name, True)
+
+    async def mx(self, domain):
+        return tuple(MxRecord(number, host) for number, host in enumerate(self.hosts))
+
+    async def addresses(self, host, *, ipv4=True, ipv6=True):
+        return tuple(one for one in self.found if (one.version == 4 and ipv4) or (one.version == 6 and ipv6))
+
+    async def pointer(self, address):
+        return tuple(self.hosts)
+
+
+@given(
+    record=st.sampled_from(RECORDS),
+    texts=_TEXTS,
+    hosts=st.lists(_HOSTS, min_size=1, max_size=30),
+    addresses=st.lists(st.ip_addresses(), min_size=1, max_size=3),
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_published_gives_a_finding_that_can_be_shown(record, texts, hosts, addresses):
+    finding = run(check_record(record, SITE, Anything(texts, hosts, addresses), FakeClock()))
+    assert finding.record == record
+    assert all(part.isprintable() for part in (*finding.found, finding.reason, finding.publish))
+    assert len(finding.reason) < 4000
+    assert bool(finding.publish) == finding.is_trouble
