@@ -29,6 +29,8 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "dns": ("mailserver.cli.dns", "dns"),
     "doctor": ("mailserver.cli.doctor", "doctor"),
     "certificate": ("mailserver.cli.certificate", "certificate"),
+    "backup": ("mailserver.cli.backup", "backup"),
+    "restore": ("mailserver.cli.restore", "restore"),
     "sendmail": ("mailserver.cli.sendmail_command", "sendmail"),
     "explain": ("mailserver.cli.explain", "explain"),
 }

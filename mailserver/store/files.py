@@ -120,6 +120,18 @@ class Files:
         """The same with both names below opened folders."""
         os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
 
+    def link(self, path: str, second: str) -> None:
+        """A second name for a file on the same file system; an existing name is an error."""
+        os.link(path, second, follow_symlinks=False)
+
+    def set_time(self, descriptor: int, modified_ns: int) -> None:
+        """When it was last changed, as the file says; nanoseconds since the epoch."""
+        os.utime(descriptor, ns=(modified_ns, modified_ns))
+
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty folder."""
+        os.rmdir(path)
+
     def unlink(self, path: str) -> None:
         """Remove a name."""
         os.unlink(path)

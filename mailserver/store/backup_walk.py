@@ -1,0 +1,203 @@
+"""What is put into a backup while the server goes on: the queue, the Maildirs, the state folder. Blocking.
+
+The order is the promise. **The queue comes before the Maildirs**: what leaves the queue in between is found in its
+mailbox, and what is found in both is not filed twice after a restore, because the file's name tells (`refile`). What
+was acknowledged before the backup began is therefore in it, once.
+
+*A queued message that is gone before it was copied* has become something else: letters in mailboxes, a report, a copy
+for the addresses behind an alias. So the queue is listed again, until nothing vanished; such a chain has few links.
+
+*A letter that is renamed while its Maildir is read* (seen, flagged, moved to another folder) keeps its unique name; all
+folders of a Maildir are listed anew until every old name is there.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from mailserver.mail.ids import is_queue_id
+from mailserver.store.backup_copy import Copier
+from mailserver.store.backup_format import MAILDIRS, QUEUE, STATE, BackupTrouble
+from mailserver.store.maildir_names import base_of, delivery_order
+from mailserver.store.spool_format import SpoolPaths
+
+# A message, the copy for an alias, a report, the postmaster's copy of it: no chain in the queue is longer.
+_QUEUE_ROUNDS = 8
+# Somebody who renames all letters of a mailbox all the time does not keep the backup from its end.
+_MAILDIR_ROUNDS = 20
+_PARTS = ("new", "cur")
+_FOLDER_PARTS = frozenset(("new", "cur", "tmp"))
+
+
+def copy_queue(copier: Copier, state: Path) -> int:
+    """Every message that waits, with its state; how many."""
+    paths = SpoolPaths(state)
+    kept: set[str] = set()
+    for _ in range(_QUEUE_ROUNDS):
+        has_vanished = False
+        for name in sorted(_ids(paths.messages) - kept):
+            if copier.copy(f"{paths.messages}/{name}", _message(name), same_as=_message(name)):
+                kept.add(name)
+                copier.copy(f"{paths.states}/{name}", _state(name))
+            else:
+                has_vanished = True
+        # What was done meanwhile need not be done again; what became of it is in the next listing, or in a mailbox.
+        for name in kept - _ids(paths.messages):
+            has_vanished = True
+            kept.discard(name)
+            for path in (_message(name), _state(name)):
+                if path in copier.entries:
+                    copier.discard(path)
+        if not has_vanished:
+            break
+    for part in ("messages", "states"):
+        copier.folder(f"{QUEUE}/{part}")
+    return len(kept)
+
+
+def _message(name: str) -> str:
+    return f"{QUEUE}/messages/{name}"
+
+
+def _state(name: str) -> str:
+    return f"{QUEUE}/states/{name}"
+
+
+def _ids(folder: Path) -> set[str]:
+    return {name for name in names_in(str(folder)) if is_queue_id(name)}
+
+
+# --- Maildirs ---------------------------------------------------------------------------------------------------------
+
+
+def maildirs_of(root: Path) -> Iterator[str]:
+    """`<domain>/<local-part>` of every Maildir below the root."""
+    for domain in sorted(_folders(str(root))):
+        for local in sorted(_folders(f"{root}/{domain}")):
+            yield f"{domain}/{local}"
+
+
+def copy_maildirs(copier: Copier, root: Path, began: float, known: Iterable[str]) -> int:
+    """Every Maildir; how many letters. `known` are the paths that the backup before this one has below `maildirs`."""
+    before = {_key(path): path for path in known}
+    letters = 0
+    for name in maildirs_of(root):
+        letters += _copy_maildir(copier, f"{root}/{name}", f"{MAILDIRS}/{name}", began, before)
+    copier.folder(MAILDIRS)
+    return letters
+
+
+def _key(path: str) -> tuple[str, str]:
+    """Maildir and unique name of a letter in a backup, whatever folder and flags."""
+    return "/".join(path.split("/", 3)[:3]), base_of(path.rpartition("/")[2])
+
+
+def _copy_maildir(copier: Copier, maildir: str, target: str, began: float, before: dict[tuple[str, str], str]) -> int:
+    done: set[str] = set()
+    for turn in range(_MAILDIR_ROUNDS):
+        has_vanished, has_missed = False, False
+        for folder, part, name in _letters(maildir):
+            base = base_of(name)
+            if base in done:
+                continue
+            has_missed = has_missed or turn == 0 or delivery_order(name)[0] <= began
+            path = f"{target}/{folder}{part}/{name}"
+            # Linked where the backup before has it, under whatever flags; its own path where that has none.
+            if copier.copy(f"{maildir}/{folder}{part}/{name}", path, same_as=before.get((target, base), path)):
+                done.add(base)
+            else:
+                has_vanished = True
+        if not has_missed and not has_vanished:
+            break
+    for folder in _maildir_folders(maildir):
+        for part in _PARTS:
+            copier.folder(f"{target}/{folder}{part}")
+        for name in names_in(f"{maildir}/{folder}"):
+            path = f"{maildir}/{folder}{name}"
+            if name not in _FOLDER_PARTS and not name.endswith(".lock") and _is_file(path):
+                copier.copy(path, f"{target}/{folder}{name}")
+    return len(done)
+
+
+def _letters(maildir: str) -> Iterator[tuple[str, str, str]]:
+    """Folder, part and name of every letter. All names are read before the first is given; `new` before `cur`, for
+    letters go that way."""
+    return iter(
+        [
+            (folder, part, name)
+            for folder in _maildir_folders(maildir)
+            for part in _PARTS
+            for name in names_in(f"{maildir}/{folder}{part}")
+            if not name.startswith(".")
+        ]
+    )
+
+
+def _maildir_folders(maildir: str) -> list[str]:
+    """The Maildir itself, as an empty text, and the folders in it, each with a slash behind."""
+    return ["", *(f"{name}/" for name in sorted(_folders(maildir)) if name.startswith("."))]
+
+
+# --- the state folder -------------------------------------------------------------------------------------------------
+
+_NOT_KEPT = frozenset(("lock", "control.sock", "queue"))
+_DATABASE = ".sqlite3"
+_OF_DATABASES = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", f"{_DATABASE}-journal")
+
+
+def copy_state(copier: Copier, state: Path, leaves_out: Iterable[Path]) -> list[Path]:
+    """Everything else in the state folder but what is in `leaves_out`.
+
+    Gives back the databases there, which are not copied here.
+    """
+    left_out = {str(path) for path in leaves_out}
+    databases: list[Path] = []
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        for name in sorted(names_in(f"{state}/{folder}")):
+            path = f"{state}/{folder}{name}"
+            if path in left_out or (not folder and name in _NOT_KEPT) or name.endswith((".lock", ".tmp")):
+                continue
+            if name.endswith(_OF_DATABASES):
+                if name.endswith(_DATABASE) and _is_file(path):
+                    databases.append(Path(path))
+            elif _is_kind(path, stat.S_ISDIR):
+                waiting.append(f"{folder}{name}/")
+            elif _is_file(path):
+                copier.copy(path, f"{STATE}/{folder}{name}")
+            else:
+                copier.remarks.append(f"{path} is neither file nor folder and was left out")
+    copier.folder(STATE)
+    return databases
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def names_in(folder: str) -> list[str]:
+    """What is in a folder; nothing when it is not there. Raises `BackupTrouble` when it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise BackupTrouble(f"{folder} cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def _folders(folder: str) -> list[str]:
+    """Links to folders are followed: a mailbox may have been moved to another disk."""
+    return [name for name in names_in(folder) if os.path.isdir(f"{folder}/{name}")]  # noqa: PTH112
+
+
+def _is_file(path: str) -> bool:
+    return _is_kind(path, stat.S_ISREG)
+
+
+def _is_kind(path: str, fits: Callable[[int], bool]) -> bool:
+    try:
+        return fits(os.lstat(path).st_mode)
+    except OSError:
+        return False
