@@ -11,7 +11,7 @@ from mailserver.config import Config
 from mailserver.config.own_mta_sts import own_policy
 from mailserver.doctor.queue import QueueFacts, read_queue
 from mailserver.doctor.server import ServerFacts
-from mailserver.ports import Lane, RecordResolver, SignedResolver
+from mailserver.ports import Dialer, Lane, RecordResolver, SignedResolver
 from mailserver.store.account_tables import AccountTables
 from mailserver.survey.doors import SurveyDoors
 from mailserver.survey.lists import list_named
@@ -60,12 +60,14 @@ class Once(Generic[T]):
 class CaseDoors:
     """The doors of a survey, and what only some checks ask.
 
-    `fetch_policy` gets a domain's MTA-STS policy file, or raises `ConnectionFailed`.
+    `local` opens connections to this very machine, from whatever address. `fetch_policy` gets a domain's MTA-STS policy
+    file, or raises `ConnectionFailed`.
     """
 
     survey: SurveyDoors
     signed: SignedResolver
     records: RecordResolver
+    local: Dialer
     fetch_policy: Callable[[str], Awaitable[bytes]]
 
 
@@ -95,14 +97,15 @@ class Case:
     @property
     def wishes(self) -> Wishes:
         """What the survey is to find out for the checks that are made; the clock has no need of it."""
-        wanted = self.config.doctor
+        wanted, relay = self.config.doctor, self.config.relay
         return Wishes(
             hostname=self.config.hostname,
             addresses=wanted.addresses,
+            sources=tuple(one for one in (relay.source_address, relay.source_address6) if one is not None),
             ask_url=wanted.address_url,
             lists=tuple(map(list_named, wanted.lists)) if self.makes("lists") else (),
             port25_domains=wanted.port25_domains if self.tries_port25 and self.makes("port25") else (),
-            port25=self.config.relay.port,
+            port25=relay.port,
             name_servers=self.name_servers if self.makes("resolver") or self.makes("tlsa") else (),
             signed_name=wanted.signed_name,
         )

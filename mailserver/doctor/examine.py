@@ -46,7 +46,7 @@ async def _server(case: Case) -> Iterable[Check]:
 async def _listeners(case: Case) -> Iterable[Check]:
     doors = case.doors.survey
     return await server.check_listeners(
-        places(case.config), case.config.hostname, doors.dialer, doors.clock, is_running=case.server is not None
+        places(case.config), case.config.hostname, case.doors.local, doors.clock, is_running=case.server is not None
     )
 
 
@@ -56,7 +56,7 @@ async def _reachable(case: Case) -> Iterable[Check]:
         await case.survey(),
         places(case.config),
         case.config.hostname,
-        doors.dialer,
+        case.doors.local,
         doors.clock,
         is_running=case.server is not None,
     )

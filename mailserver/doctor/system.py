@@ -37,7 +37,7 @@ def make_case(
     doors = survey_doors(reactor, clock=clock, blocking=blocking, resolver=resolver, dialer=dialer)
     return Case(
         config,
-        CaseDoors(doors, resolver, resolver, hosts.fetch),
+        CaseDoors(doors, resolver, resolver, TcpDialer(reactor), hosts.fetch),
         server,
         tables,
         clock.now(),

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from mailserver.mail.dns import AddressAnswer, CannotTell, IpAddress, NoRecords, NoSuchName
 from mailserver.survey.address import describe
-from mailserver.survey.doors import SurveyDoors, WebTrouble
+from mailserver.survey.doors import Machine, SurveyDoors, WebTrouble
 from mailserver.survey.outward import try_port25
 from mailserver.survey.time import look_at_clock
 from mailserver.survey.values import Behind, NameServer, Outward, Survey, Time, Wishes
@@ -29,8 +29,9 @@ MAX_ADDRESSES = 8
 async def look(doors: SurveyDoors, wishes: Wishes) -> Survey:
     """Find out. Ends within about a minute, mostly in a few seconds; never raises for what a network does."""
     clock, machine = doors.clock, doors.machine
-    own = machine.interface_addresses()
-    sources = tuple(one for one in map(machine.source_address, (4, 6)) if one is not None)
+    sources = tuple(_sources(machine, wishes))
+    # An IPv6 address for a day is no steady one, and yet mail may come from it.
+    own = tuple(dict.fromkeys((*machine.interface_addresses(), *sources)))
     late = Time(None, "nobody could say how late it is in time")
     not_done = Outward(words=("port 25 was not tried to the end in time",))
     families = frozenset(one.version for one in sources) or frozenset((4,))
@@ -90,19 +91,29 @@ def public_addresses(
     host name if it is here; a machine has many more IPv6 addresses, most for a day. If that is nothing, all that is
     here. Behind NAT it is what a helper told, else what DNS says of the host name.
     """
-    own_list, found = list(own), list(told)
+    own_list, sources_list, named_list, found = list(own), list(sources), list(named), list(told)
     for version in (4, 6):
         if any(one.version == version for one in found):
             continue
         here = [one for one in own_list if one.version == version and one.is_global]
-        wanted = [one for one in (*sources, *named) if one in here]
+        used = [one for one in sources_list if one.version == version and one.is_global]
+        wanted = [*used, *(one for one in named_list if one in here)]
         family = wanted or here
         if not family and outside is not None and outside.version == version:
             family = [outside]
         elif not family and version == 4:
-            family = [one for one in named if one.version == 4 and one.is_global]
+            family = [one for one in named_list if one.version == 4 and one.is_global]
         found += family
     return tuple(sorted(dict.fromkeys(found), key=lambda one: one.version))[:MAX_ADDRESSES]
+
+
+def _sources(machine: Machine, wishes: Wishes) -> Iterable[IpAddress]:
+    """Where mail comes from, per family."""
+    for version in (4, 6):
+        configured = next((one for one in wishes.sources if one.version == version), None)
+        source = configured or machine.source_address(version)
+        if source is not None:
+            yield source
 
 
 async def _host(doors: SurveyDoors, hostname: str) -> AddressAnswer:

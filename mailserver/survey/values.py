@@ -111,15 +111,16 @@ class Time:
 class Wishes:
     """What to look for.
 
-    `addresses`: the public addresses, where the operator says them; they go before everything that is found.
-    `ask_url`: who is asked for the outside address behind NAT, by a GET that answers with nothing but the address;
-    empty: nobody. `port25_domains`: whose MX hosts are tried on port 25; empty: none. `name_servers`: which are asked
-    whether they validate, in this order, by the SOA record of `signed_name`. `clock_url`: whose HTTP Date the clock is
-    compared with; empty: nobody's.
+    `addresses`: the public addresses, where the operator says them; they go before everything that is found. `sources`:
+    where mail is configured to come from, by family; else the kernel chooses. `ask_url`: who is asked for the outside
+    address behind NAT, by a GET that answers with nothing but the address; empty: nobody. `port25_domains`: whose MX
+    hosts are tried on port 25; empty: none. `name_servers`: which are asked whether they validate, in this order, by
+    the SOA record of `signed_name`. `clock_url`: whose HTTP Date the clock is compared with; empty: nobody's.
     """
 
     hostname: str
     addresses: tuple[IpAddress, ...] = ()
+    sources: tuple[IpAddress, ...] = ()
     ask_url: str = ""
     ports: tuple[int, ...] = ()
     lists: tuple[BlockList, ...] = ()

@@ -71,7 +71,7 @@ def case(folder, *, text=QUIET, clock=None, resolver=None, server=RUNNING, **mor
     tables = read_tables(b'[accounts."alice@example.org"]\n', config.accounts.file, config.domains, config.postmaster)
     return Case(
         config,
-        CaseDoors(doors, Signed(), Records(resolver), no_policy),
+        CaseDoors(doors, Signed(), Records(resolver), doors.dialer, no_policy),
         server,
         tables,
         EPOCH,

@@ -16,6 +16,7 @@ from tests.fakes.world import FakeMachine, WorldResolver, ip, world
 
 HOST = "mail.example.org"
 V4, V6, OTHER = "203.0.114.7", "2a00:1:2::25", "203.0.114.99"
+DAY6 = "2a00:1:2::aaaa:bbbb"
 WISHES = Wishes(HOST)
 PUBLIC = FakeMachine(addresses=("127.0.0.1", V4, "::1", V6, "fe80::1"), sources=(V4, V6))
 
@@ -33,6 +34,15 @@ def test_a_server_with_all_names_right():
     assert found.hostname_addresses == (ip(V4), ip(V6))
     assert (found.hostname_trouble, found.notes, found.is_told_outside) == ("", (), False)
     assert found.address(6).address == ip(V6)
+
+
+def test_where_mail_is_configured_to_come_from_counts_and_not_what_the_kernel_would_take():
+    machine = FakeMachine((V4, OTHER, V6), (V4, DAY6))
+    found = run(look(world(machine=machine, resolver=named()), WISHES))
+    assert [str(one.address) for one in found.addresses] == [V4, DAY6, V6]
+    assert found.address(6).is_on_this_machine
+    found = run(look(world(machine=machine, resolver=named()), replace(WISHES, sources=(ip(OTHER), ip(V6)))))
+    assert [str(one.address) for one in found.addresses] == [OTHER, V4, V6]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +100,9 @@ def test_what_stands_before_ipv4(own, sources, behind):
         pytest.param([OTHER], [V4, V6], [V4, V6], [], None, [OTHER, V6], id="the operator knows best, by family"),
         pytest.param(["127.0.0.1"], ["127.0.0.1"], [], [], None, ["127.0.0.1"], id="in a lab"),
         pytest.param([V6, V4], [], [], [], None, [V4, V6], id="IPv4 first"),
+        pytest.param(
+            [], [V4, V6], [V4, DAY6], [V6], None, [V4, DAY6, V6], id="an address for a day that mail comes from"
+        ),
     ],
 )
 def test_which_addresses_are_public(told, own, sources, names, outside, expected):
