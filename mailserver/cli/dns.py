@@ -1,7 +1,8 @@
 """`mailserver dns`: the records to publish, and whether the world sees them."""
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def dns(
     """DNS records: what to publish, and is it right?
 
     \b
-    mailserver dns                       the records in a table, to type in at your DNS provider
+    mailserver dns                       the records, to type in at your DNS provider
     mailserver dns --zone example.org    those of one domain as a zone file
     mailserver dns --check               does the world see them? what is wrong, what is to be published
 
@@ -150,22 +151,34 @@ def _remarks(about_addresses: str, facts: "OwnFacts", is_check: bool) -> tuple[s
 
 
 def _say_records(context: CliContext, looked: _Looked) -> None:
-    context.say_table(
-        ("NAME", "TYPE", "VALUE", "NEED", "PURPOSE"),
-        ((one.name, one.kind, one.text, _NEEDS[one.need], one.purpose) for one in looked.records),
-    )
+    """On a terminal each value has lines of its own, so that it can be copied, however long it is."""
+    if sys.stdout.isatty():
+        for line in _listed(looked.records):
+            context.say(printable(line))
+    else:
+        context.say_table((), ((one.name, one.kind, one.text, _NEEDS[one.need], one.purpose) for one in looked.records))
+    _say_remarks(looked)
+
+
+def _listed(records: Sequence[Record]) -> Iterator[str]:
+    width = max((len(one.name) for one in records), default=0)
+    yield f"{'TYPE':7}{'NAME':{width + 2}}NEED"
+    for one in records:
+        yield f"{one.kind:7}{one.name:{width + 2}}{_NEEDS[one.need]}"
+        yield f"{'':7}{one.text}"
+        yield f"{'':7}; {one.purpose}"
+
+
+def _say_remarks(looked: _Looked) -> None:
     for remark in looked.remarks:
-        click.echo(f"note: {remark}", err=True)
+        click.echo(f"note: {printable(remark)}", err=True)
 
 
 def _say_findings(context: CliContext, looked: _Looked) -> None:
     """The verdicts in a table, then what is to be done about each that is not right, so that it can be copied."""
     context.say_table(
-        ("VERDICT", "NAME", "TYPE", "NEED", "FINDING"),
-        (
-            (one.verdict.value, one.record.name, one.record.kind, _NEEDS[one.record.need], one.reason)
-            for one in looked.findings
-        ),
+        ("VERDICT", "TYPE", "NAME", "FINDING"),
+        ((one.verdict.value, one.record.kind, one.record.name, one.reason) for one in looked.findings),
     )
     for one in looked.findings:
         if one.is_trouble:
@@ -174,8 +187,7 @@ def _say_findings(context: CliContext, looked: _Looked) -> None:
                 context.say(line)
     context.say("")
     context.say(_sentence(looked.findings))
-    for remark in looked.remarks:
-        click.echo(f"note: {remark}", err=True)
+    _say_remarks(looked)
 
 
 def _trouble(one: Finding) -> list[str]:

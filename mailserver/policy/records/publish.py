@@ -81,7 +81,7 @@ def _reverse(site: Site) -> Iterator[Record]:
     if not site.sends_directly:
         return
     for address in site.senders:
-        purpose = f"the name of {address}: ask the provider of the address to set it; without it many refuse your mail"
+        purpose = f"the name of {address}, set by its provider; without it many refuse your mail"
         value = f"{site.said_name}."
         yield Record(address.reverse_pointer, "PTR", value, purpose, Need.ASK, Topic.REVERSE)
 
@@ -91,7 +91,7 @@ def _spf(site: Site) -> Iterator[Record]:
         purpose = f"which machines may send mail of {domain} (SPF)"
         yield Record(domain, "TXT", quoted(spf_text(site)), purpose, Need.REQUIRED, Topic.SPF)
     if site.said_name not in site.domains:
-        purpose = "the same for the name that this server says in EHLO, which counts for bounces"
+        purpose = "which machines may call themselves so in EHLO; it counts for bounces (SPF)"
         own = [*_own_terms(site), "-all"] if site.sends_directly else ["-all"]
         text = " ".join(("v=spf1", *own))
         yield Record(site.said_name, "TXT", quoted(text), purpose, Need.RECOMMENDED, Topic.HELO_SPF)
