@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
-from mailserver.doctor import certificate, disk, dns, names, people, queue, server
+from mailserver.config.junk import Dnsbl
+from mailserver.doctor import certificate, disk, dns, names, neighbors, people, queue, server
 from mailserver.doctor.case import Case
 from mailserver.doctor.check import Check, skipped, unknown
 from mailserver.doctor.places import places, why_not_on_internet
@@ -17,6 +18,7 @@ from mailserver.ports import ConnectionFailed, Overloaded
 from mailserver.store.acme_folder import AcmeFolder
 from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.store.last_backup import last_backup
+from mailserver.survey.doors import WebTrouble
 from mailserver.survey.records import check_records
 from mailserver.survey.time import look_at_clock
 from mailserver.survey.values import Time
@@ -180,6 +182,32 @@ async def _backup(case: Case) -> Iterable[Check]:
     return [disk.check_backup(await case.blocking(last_backup, case.config.storage.state), case.now)]
 
 
+async def _dnsbl(case: Case) -> Iterable[Check]:
+    if not case.config.dnsbl:
+        return [skipped("dnsbl", "there is no [[dnsbl]] table")]
+    resolver = case.doors.survey.resolver
+
+    async def asked(one: Dnsbl) -> Check:
+        always = await resolver.addresses(neighbors.always_listed(one), ipv6=False)
+        never = await resolver.addresses(neighbors.never_listed(one), ipv6=False)
+        return neighbors.check_dnsbl(one, always, never)
+
+    return await together(asked(one) for one in case.config.dnsbl)
+
+
+async def _rspamd(case: Case) -> Iterable[Check]:
+    where = case.config.rspamd.url
+    trouble = ""
+    if where is not None and (url := neighbors.ping_url(where)):
+        try:
+            await case.doors.survey.web.get(url)
+        except WebTrouble as caught:
+            trouble = str(caught)
+    elif where is not None:
+        trouble = await case.blocking(neighbors.socket_trouble, where.socket)
+    return [neighbors.check_rspamd(case.config, trouble)]
+
+
 async def _postmaster(case: Case) -> Iterable[Check]:
     if isinstance(case.tables, str):
         return [unknown("postmaster", case.tables)]
@@ -223,6 +251,8 @@ EXAMINATIONS: Sequence[Examination] = (
     Examination("filesystem", "mail lies on a disk that keeps it", _filesystem),
     Examination("permissions", "keys and mail are the server's alone", _permissions),
     Examination("backup", "the last backup is not old", _backup),
+    Examination("dnsbl", "the lists that strangers are looked up in answer", _dnsbl, is_outward=True),
+    Examination("rspamd", "rspamd answers", _rspamd),
     Examination("postmaster", "postmaster and abuse reach somebody", _postmaster),
     Examination("passwords", "no stored password hash is weak", _passwords),
     Examination("open-files", "the server may open enough files", _open_files),

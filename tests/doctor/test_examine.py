@@ -89,7 +89,13 @@ WITHOUT_DNS = tuple(name for name in NAMES if name != "dns")
 
 def test_a_healthy_server(tmp_path):
     found = verdicts(run(examine(case(tmp_path, only=frozenset(WITHOUT_DNS)))))
-    expected = {name: {PASS} for name in NAMES} | {"dns": set(), "port25": {SKIP}, "backup": {SKIP}}
+    expected = {name: {PASS} for name in NAMES} | {
+        "dns": set(),
+        "port25": {SKIP},
+        "backup": {SKIP},
+        "dnsbl": {SKIP},
+        "rspamd": {SKIP},
+    }
     # The certificate of our own making.
     expected["certificate"] = {PASS, WARN}
     expected = {name: expected[name] for name in found}
@@ -126,6 +132,15 @@ def test_port_25_is_tried_only_when_that_is_wanted(tmp_path):
     text = QUIET + '[doctor]\nport25_domains = ["example.org"]\n'
     (found,) = run(examine(case(tmp_path, text=text, tries_port25=True, only=frozenset(("port25",)))))
     assert found.verdict is PASS
+
+
+def test_neighbors_are_asked(tmp_path):
+    text = QUIET + '[rspamd]\nurl = "http://127.0.0.1:11333"\n[[dnsbl]]\nzone = "bl.example"\n'
+    resolver = WorldResolver(addresses={"2.0.0.127.bl.example": ["127.0.0.2"]})
+    asked = case(tmp_path, text=text, resolver=resolver, only=frozenset(("dnsbl", "rspamd")))
+    found = run(examine(asked))
+    assert [(one.name, one.verdict) for one in found] == [("dnsbl", PASS), ("rspamd", WARN)]
+    assert asked.doors.survey.web.asked == ["http://127.0.0.1:11333/ping"]
 
 
 def test_a_server_that_is_down(tmp_path):
