@@ -27,6 +27,8 @@ _SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "why": ("mailserver.cli.why", "why"),
     "dkim": ("mailserver.cli.dkim", "dkim"),
     "dns": ("mailserver.cli.dns", "dns"),
+    "dmarc": ("mailserver.cli.dmarc", "dmarc"),
+    "tlsrpt": ("mailserver.cli.tlsrpt", "tlsrpt"),
     "doctor": ("mailserver.cli.doctor", "doctor"),
     "certificate": ("mailserver.cli.certificate", "certificate"),
     "backup": ("mailserver.cli.backup", "backup"),
@@ -109,5 +111,6 @@ def main(context: click.Context, config_option: Path | None) -> None:
       mailserver queue list                       what waits to be sent, and why?
       mailserver why alice@example.org            where is that message?
       mailserver explain - < bounce.eml           what does this bounce mean?
+      mailserver doctor                           is everything as it should be?
     """
     context.obj = CliContext(config_option)

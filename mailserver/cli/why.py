@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from mailserver.cli.context import CliContext
+from mailserver.cli.period import seconds
 from mailserver.cli.queue_text import moment
 from mailserver.cli.why_life import Findings, Life, Question, question, search
 from mailserver.cli.why_now import queued_message, standings
@@ -32,7 +33,7 @@ def why(context: CliContext, /, text: str, since_s: str | None, limit: int, as_j
     that came from there; a domain as one that mail waited for. The newest comes first.
     """
     now = time.time()
-    since = 0.0 if since_s is None else now - _seconds(since_s)
+    since = 0.0 if since_s is None else now - seconds(since_s)
     asked = question(text)
     is_fresh = _flush(context)
     findings, covered, lost = _searched(context, asked, since, limit)
@@ -68,20 +69,6 @@ def why(context: CliContext, /, text: str, since_s: str | None, limit: int, as_j
         if as_json:
             sys.exit(1)
         _nothing(context, asked, since, covered, lost, is_fresh)
-
-
-def _seconds(text: str) -> float:
-    from pathlib import Path
-
-    from mailserver.config.fault import Wrong
-    from mailserver.config.values import duration
-
-    try:
-        seconds = duration().read(text, Path())
-    except Wrong as wrong:
-        raise click.BadParameter(str(wrong), param_hint="--since") from None
-    assert isinstance(seconds, float)
-    return seconds
 
 
 def _flush(context: CliContext) -> bool:

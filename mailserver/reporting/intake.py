@@ -16,6 +16,7 @@ from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.headers import header_end
 from mailserver.mail.reports import DmarcReport, Report
 from mailserver.maillog import Filed, MailEvent, ReportNotRead, ReportRead, Sink, Trouble
+from mailserver.policy.reports.about import domains_of, figures, is_ours
 from mailserver.policy.reports.container import MAX_OCTETS
 from mailserver.policy.reports.proof import proven_by, vouching
 from mailserver.policy.reports.read import read_reports
@@ -155,22 +156,3 @@ class ReportIntake:
             kind, count, skipped = figures(report, domain)
             events.append(ReportRead(queue_id, kind, domain, report.reporter, count, proven, skipped or None))
         return events
-
-
-def domains_of(report: Report) -> tuple[str, ...]:
-    """The domains that a report is about, each once."""
-    if isinstance(report, DmarcReport):
-        return (report.policy.domain,)
-    return tuple(dict.fromkeys(one.domain for one in report.policies))
-
-
-def is_ours(domain: str, domains: tuple[str, ...]) -> bool:
-    """Whether a domain is one of these, or below one: anybody can send a report about any other."""
-    return any(domain == one or domain.endswith(f".{one}") for one in domains)
-
-
-def figures(report: Report, domain: str) -> tuple[str, int, int]:
-    """Its kind, its messages or sessions to that domain, and the rows that made no sense."""
-    if isinstance(report, DmarcReport):
-        return "dmarc", sum(row.count for row in report.rows), report.skipped
-    return "tls", sum(one.successes + one.failures for one in report.policies if one.domain == domain), 0
