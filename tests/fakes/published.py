@@ -125,6 +125,33 @@ MISSING = [
     Change("caa", at("mail.example.org", CAA=None), ("mail.example.org", "CAA"), "no such record"),
 ]
 
+MISSING += [
+    Change(
+        "dmarc-with-the-domain-twice",
+        also(at("_dmarc.example.org", gone=True), at("_dmarc.example.org.example.org", TXT=[OUR_DMARC])),
+        ("_dmarc.example.org", "TXT"),
+        "your provider adds example.org by itself, so the name is only _dmarc",
+    ),
+    Change(
+        "mx-with-the-domain-twice",
+        also(at("example.org", MX=None), at("example.org.example.org", MX=[[10, "mail.example.org"]])),
+        ("example.org", "MX"),
+        "so the name is only @",
+    ),
+    Change(
+        "dmarc-at-the-domain",
+        also(at("_dmarc.example.org", gone=True), at("example.org", TXT=[OUR_SPF, OUR_DMARC])),
+        ("_dmarc.example.org", "TXT"),
+        "it stands at example.org, where nobody looks for it; the name is _dmarc",
+    ),
+    Change(
+        "dkim-without-its-label",
+        also(at(_DKIM, gone=True), at("r202611.example.org", TXT=[RSA_KEY.record])),
+        (_DKIM, "TXT"),
+        "it stands at r202611.example.org, where nobody looks for it; the name is r202611._domainkey",
+    ),
+]
+
 _WITH_OTHER_HOST = at("mx.isp.example", A=["198.51.100.9"])
 
 WRONG = [
@@ -135,6 +162,26 @@ WRONG = [
         "goes to mx.isp.example, and not to this server",
     ),
     Change("mx-to-nothing", at("example.org", MX=[[10, "gone.example.org"]]), ("example.org", "MX"), "gone.example"),
+    Change(
+        "mx-without-its-dot",
+        at("example.org", MX=[[10, "mail.example.org.example.org"]]),
+        ("example.org", "MX"),
+        "the dot behind the name is missing",
+    ),
+    Change(
+        "reverse-without-its-dot",
+        at(REVERSE4, PTR=["mail.example.org.2.0.192.in-addr.arpa"]),
+        (REVERSE4, "PTR"),
+        "the dot behind the name is missing",
+    ),
+    Change("spf-in-quotes", at("example.org", TXT=[f'"{OUR_SPF}"']), ("example.org", "TXT"), "the quotes are part of"),
+    Change("dkim-in-quotes", at(_DKIM, TXT=[f'"{RSA_KEY.record}"']), (_DKIM, "TXT"), "the quotes are part of"),
+    Change(
+        "dmarc-in-quotes",
+        at("_dmarc.example.org", TXT=[f'"{OUR_DMARC}"']),
+        ("_dmarc.example.org", "TXT"),
+        "the quotes are part of",
+    ),
     Change("null-mx", at("example.org", MX=[[0, "."]]), ("example.org", "MX"), "no mail at all"),
     Change(
         "mx-to-an-alias",

@@ -6,14 +6,14 @@ never *missing*. Nobody but name servers is asked.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 
 from mailserver.policy.records.check_hosts import check_address, check_mx, check_reverse, check_service, check_web_host
 from mailserver.policy.records.check_keys import check_caa, check_dkim, check_tlsa
 from mailserver.policy.records.check_spf import check_spf
 from mailserver.policy.records.check_texts import check_consent, check_dmarc, check_mta_sts, check_tls_reports
 from mailserver.policy.records.findings import Finding, Verdict
-from mailserver.policy.records.look import Look, as_found
+from mailserver.policy.records.look import Look
+from mailserver.policy.records.mistakes import explained
 from mailserver.policy.records.values import Record, Site, Topic
 from mailserver.ports import Clock, RecordResolver
 
@@ -35,8 +35,6 @@ _CHECKS: Mapping[Topic, _Check] = {
     Topic.WEB_HOST: check_web_host,
     Topic.CAA: check_caa,
 }
-# Where the name servers of a domain answer to a name that nobody has published, it comes from a wildcard.
-_PROBE = "mailserver-looks-for-wildcards"
 
 
 async def check_record(record: Record, site: Site, resolver: RecordResolver, clock: Clock) -> Finding:
@@ -46,29 +44,9 @@ async def check_record(record: Record, site: Site, resolver: RecordResolver, clo
     """
     look = Look(site, resolver, clock)
     found = await _CHECKS[record.topic](record, look)
-    return await _with_wildcard(found, look) if found.is_trouble and found.found else found
+    return await explained(found, look) if found.is_trouble else found
 
 
 def unanswered(record: Record) -> Finding:
     """What to say of a record whose check took too long."""
     return Finding(record, Verdict.UNKNOWN, reason="it could not be looked up: DNS took too long")
-
-
-async def _with_wildcard(finding: Finding, look: Look) -> Finding:
-    """A record for all names of a domain is easily taken for one of this name."""
-    parent = finding.record.name.partition(".")[2]
-    if "." not in parent or finding.record.kind not in ("TXT", "CNAME", "SRV"):
-        return finding
-    if not set(await _at_no_name(f"{_PROBE}.{parent}", finding.record.kind, look)) & set(finding.found):
-        return finding
-    told = f"what is there comes from a wildcard, *.{parent}; a record of its own goes before it"
-    return replace(finding, reason=f"{finding.reason}; {told}" if finding.reason else told)
-
-
-async def _at_no_name(name: str, kind: str, look: Look) -> tuple[str, ...]:
-    """What is found at a name that nobody published, as a `Finding` has it."""
-    if kind == "TXT":
-        return as_found(await look.resolver.text(name))
-    # What stands for a web host's alias is where it leads.
-    answer = (await look.resolver.records(name, "A" if kind == "CNAME" else kind)).answer
-    return answer if isinstance(answer, tuple) else ()

@@ -11,6 +11,8 @@ from mailserver.policy.records.values import TTL_S, Record, Topic
 
 # How many hosts of a stranger's answer are looked up.
 MAX_HOSTS = 10
+# In a zone file a name without its final dot gets the zone's name behind it.
+_DOT = "; the dot behind the name is missing, so the domain was put there once more"
 
 
 async def check_mx(record: Record, look: Look) -> Finding:
@@ -35,7 +37,9 @@ async def check_mx(record: Record, look: Look) -> Finding:
     if not here and trouble is not None:
         return unknown(record, trouble)
     if not here:
-        return wrong(record, found, f"mail for {record.name} goes to {_names(hosts)}, and not to this server")
+        reason = f"mail for {record.name} goes to {_names(hosts)}, and not to this server"
+        dotless = any(one.exchange.startswith(f"{look.site.hostname}.") for one in hosts)
+        return wrong(record, found, f"{reason}{_DOT if dotless else ''}")
     alias = await _alias(here[0], look)
     if alias:
         return wrong(record, found, f"{here[0].exchange} is an alias (CNAME) of {alias}, and an MX must not name one")
@@ -135,7 +139,8 @@ async def check_reverse(record: Record, look: Look) -> Finding:
         forward = f"{look.site.said_name}. {TTL_S} IN {kind} {address}"
         return replace(wrong(record, found, reason), publish=forward)
     reason = f"{address} has the name {', '.join(answer[:3])}, which does not lead back to {address}"
-    return wrong(record, found, reason)
+    dotless = any(name.startswith(f"{look.site.said_name}.") for name in answer)
+    return wrong(record, found, f"{reason}{_DOT if dotless else ''}")
 
 
 def _address_of(pointer: str) -> IpAddress:
