@@ -26,9 +26,9 @@ from mailserver.store.last_backup import note_backup
 @click.option("--json", "as_json", is_flag=True, help="Print an object.")
 @click.pass_obj
 def backup(context: CliContext, folder: Path, keep: int | None, link: bool, no_journal: bool, as_json: bool) -> None:
-    """Copy mail, queue, accounts, keys and configuration into DIR/<time>.
+    """Copy everything the server keeps into DIR.
 
-    The server may run. A letter that the backup before has already is linked to it and takes no room of its own. Bring
+    Mail, queue, accounts, keys and configuration come into a folder of DIR named by the time. The server may run. A letter that the backup before has already is linked to it and takes no room of its own. Bring
     things back with `mailserver restore DIR`.
     """
     config = context.config
@@ -36,8 +36,6 @@ def backup(context: CliContext, folder: Path, keep: int | None, link: bool, no_j
     configuration = _configuration(context, config.path)
     wanted = _wanted(config, configuration, with_journal=not no_journal, links_live=link)
     context.become_owner()
-    # Nobody else reads what is in it.
-    os.umask(0o077)
     try:
         made = make_backup(wanted, Path(os.path.abspath(folder)), time.time(), keep=keep or 0)  # noqa: PTH100
     except BackupTrouble as trouble:

@@ -142,7 +142,6 @@ def _places(context: CliContext) -> Places:
 def _restore_all(context: CliContext, folder: Path, *, force: bool, as_json: bool) -> None:
     path, manifest = _newest(context, folder)
     context.become_owner()
-    os.umask(0o077)
     places = _places(context)
     try:
         lock = StateLock(places.state, "restore")
@@ -172,7 +171,6 @@ def _restore_letters(context: CliContext, folder: Path, account: str, message: s
     if not backups:
         context.refuse(f"{folder} holds no backup")
     context.become_owner()
-    os.umask(0o077)
     root = _places(context).maildirs
     name = "" if mailbox is None else str(maildir_path(root, mailbox).relative_to(root))
     if not message:

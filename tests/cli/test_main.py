@@ -97,6 +97,8 @@ def test_check_config_of_the_sample(tmp_path):
         "mail from your people, with TLS: tcp:2465:interface=127.0.0.1\n"
         "fetching mail by POP3, with STLS: tcp:2110:interface=127.0.0.1\n"
         "fetching mail by POP3, with TLS: tcp:2995:interface=127.0.0.1\n"
+        "pages for certificate authorities and mail programs: off\n"
+        "pages with TLS, the MTA-STS policy among them: off\n"
         "certificate: self-signed, made at the first start\n"
         "messages up to 50 MB, to 100 recipients each\n"
         "passwords for fetching are taken without TLS from this machine\n"
