@@ -17,6 +17,7 @@
       pickup              what a message left with the sendmail command becomes
       drop                the folder where these are left, looked at each half second
       MTA-STS refresh     policies whose time is half over are fetched anew, looked at each hour
+      doctor              the daily look at what can rot (docs/doctor.md)
       accounts            looked at each second
       farewell            at the stop, 421 to those who are connected
       listeners           connections are accepted from here on

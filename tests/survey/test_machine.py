@@ -49,6 +49,14 @@ def test_without_proc_nothing_is_known(tmp_path):
     assert LinuxMachine(tmp_path / "none").taken_ports((25,)) == ()
 
 
+def test_where_the_clock_may_not_be_asked_the_mark_of_the_time_service_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(LinuxMachine, "_adjtimex", lambda self: None)
+    mark = tmp_path / "synchronized"
+    assert LinuxMachine(synchronized=mark).is_clock_synchronized() is None
+    mark.touch()
+    assert LinuxMachine(synchronized=mark).is_clock_synchronized() is True
+
+
 def message(address, *, attribute=1, flags=0, long_flags=None, local=None):
     octets = ip(address).packed
     body = struct.pack("=BBBBI", 2 if len(octets) == 4 else 10, 24, flags & 0xFF, 0, 1)
