@@ -197,7 +197,7 @@ def _first_line(path: Path) -> bytes:
 
 
 class _Place:
-    """Twisted's `IAgentEndpointFactory`: whatever is asked for, where rspamd listens."""
+    """Twisted's `IAgentEndpointFactory`, and the endpoint it gives: whatever is asked for, where rspamd listens."""
 
     def __init__(self, settings: RspamdSettings, reactor: Any) -> None:
         if settings.socket:
@@ -208,7 +208,12 @@ class _Place:
     def endpointForURI(self, uri: object) -> Any:
         """The one."""
         del uri
-        return self._endpoint
+        return self
+
+    def connect(self, factory: Any) -> Any:
+        """As an endpoint; without two lines in the log for each message."""
+        factory.noisy = False
+        return self._endpoint.connect(factory)
 
 
 @implementer(IBodyProducer)

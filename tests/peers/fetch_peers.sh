@@ -9,7 +9,7 @@
 #          tests/peers/fetch_peers.sh --clients  also install the client programs the tests call (needs root)
 set -eu
 
-servers="postfix dovecot-core dovecot-pop3d dovecot-imapd chasquid opensmtpd pebble fail2ban"
+servers="postfix dovecot-core dovecot-pop3d dovecot-imapd chasquid opensmtpd pebble fail2ban rspamd"
 clients="curl swaks libnet-ssleay-perl libio-socket-ssl-perl msmtp s-nail neomutt mutt fetchmail getmail6 mpop unbound opendkim"
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
