@@ -64,7 +64,7 @@ class LinuxMachine:
         return tuple(TakenPort(port, owners.get(listening[port], "")) for port in sorted(listening))
 
     def is_clock_synchronized(self) -> bool | None:
-        """What adjtimex(2) says; where it may not be asked (ProtectClock= in a unit), what systemd's time service does."""
+        """What adjtimex(2) says; where a unit's ProtectClock= forbids it, the mark of systemd's time service."""
         answer = self._adjtimex()
         if answer is None and self._synchronized.exists():
             return True
