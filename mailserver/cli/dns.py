@@ -16,6 +16,7 @@ from mailserver.policy.records.publish import dmarc_next_steps, records_for, rem
 from mailserver.policy.records.values import Need, Record, zone_text
 
 if TYPE_CHECKING:
+    from mailserver.config import Config
     from mailserver.own_records import OwnFacts
 
 _NEEDS = {
@@ -131,7 +132,7 @@ def _look(context: CliContext, zone: str, is_check: bool, servers: Sequence[tupl
             asked = CachingResolver(reactor, clock, servers)
             authority = AuthoritativeResolver(asked, lambda those: CachingResolver(reactor, clock, those))
             findings = await check_records(records, facts.site, asked, clock, authority=authority)
-        done.append(_Looked(records, _remarks(found.remark, facts, is_check), findings))
+        done.append(_Looked(records, _remarks(config, found.remark, facts, is_check), findings))
 
     try:
         task.react(lambda reactor: Deferred.fromCoroutine(look(reactor)))
@@ -141,10 +142,12 @@ def _look(context: CliContext, zone: str, is_check: bool, servers: Sequence[tupl
     return done[0]
 
 
-def _remarks(about_addresses: str, facts: "OwnFacts", is_check: bool) -> tuple[str, ...]:
+def _remarks(config: "Config", about_addresses: str, facts: "OwnFacts", is_check: bool) -> tuple[str, ...]:
     """How to go on with DMARC is told with its record where that is looked at."""
+    practice = "this is a practice set-up: nothing has to be published for it" if config.practice.accounts else ""
     next_steps = "" if is_check else dmarc_next_steps(" and ".join(facts.site.domains))
-    return tuple(one for one in (about_addresses, *facts.troubles, *remarks_for(facts.site), next_steps) if one)
+    told = (practice, about_addresses, *facts.troubles, *remarks_for(facts.site), next_steps)
+    return tuple(one for one in told if one)
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
