@@ -86,6 +86,7 @@ def measure_others(folder: Path, rounds: int, with_peers: bool) -> tuple[dict[st
             "chasquid": servers.chasquid,
             "opensmtpd": servers.opensmtpd,
             "aiosmtpd": servers.aiosmtpd,
+            "skeleton": servers.skeleton,
         }
     with ExitStack() as stack:
         running = [stack.enter_context(start(own_folder(folder, name))) for name, start in starters.items()]

@@ -49,7 +49,7 @@ class SmtpServer:
             aside = self.maildir.with_name(f"{self.maildir.name}-{time.monotonic_ns()}")
             owner = new.stat()
             new.rename(aside)
-            new.mkdir(mode=0o700)
+            new.mkdir(mode=0o700, exist_ok=True)  # a delivery that is late may have made it already
             os.chown(new, owner.st_uid, owner.st_gid)
 
 
@@ -122,13 +122,26 @@ def opensmtpd(folder: Path) -> Iterator[SmtpServer]:
 @contextmanager
 def aiosmtpd(folder: Path) -> Iterator[SmtpServer]:
     """aiosmtpd with a handler of a few lines, in a process of its own."""
+    with _of_a_few_lines(folder, "aiosmtpd", "bench.aiosmtpd_maildir", "file") as server:
+        yield server
+
+
+@contextmanager
+def skeleton(folder: Path) -> Iterator[SmtpServer]:
+    """The least that a server on Twisted can do."""
+    with _of_a_few_lines(folder, "skeleton", "bench.skeleton", "file and folder") as server:
+        yield server
+
+
+@contextmanager
+def _of_a_few_lines(folder: Path, name: str, module: str, syncs: str) -> Iterator[SmtpServer]:
     folder.mkdir()
     port, maildir = free_port(), folder / "maildir"
-    command = [sys.executable, "-m", "bench.aiosmtpd_maildir", str(port), str(maildir)]
+    command = [sys.executable, "-m", module, str(port), str(maildir)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[1], start_new_session=True) as process:
         try:
-            wait_until(lambda: takes_connections(port), "aiosmtpd listens")
-            yield SmtpServer("aiosmtpd", port, "bob@remote.test", maildir, process.pid, "file")
+            wait_until(lambda: takes_connections(port), f"{name} listens")
+            yield SmtpServer(name, port, "bob@remote.test", maildir, process.pid, syncs)
         finally:
             process.kill()
 
