@@ -257,3 +257,24 @@ def test_what_mutt_flagged_and_deleted_is_served_with_the_same_uidls(server, tmp
     assert [line.split()[1] for line in client.uidl()[1]] == [uidls[0], uidls[2]]
     assert subjects(retrieve_all(client)) == ["0", "2"]
     client.quit()
+
+
+def test_junk_of_ours_is_a_folder_that_dovecot_shows(start_server, start_dns, start_dovecot):
+    names = start_dns("2.0.0.127.zen.test. A 127.0.0.4")
+    settings = {
+        "dns": {"servers": [f"{HOST}:{names.port}"]},
+        "authentication": {"check_loopback": True, "spf": "off", "dkim": "off"},
+        "junk": {"deliver": "folder"},
+        "dnsbl": [{"zone": "zen.test"}],
+    }
+    server = start_server(settings, user=MAILBOX_OWNER)
+    with smtplib.SMTP(HOST, server.ports["smtp"], timeout=30, source_address=("127.0.0.2", 0)) as client:
+        client.sendmail("ann@elsewhere.test", [JOE], message(1))
+    dovecot = start_dovecot(server.maildirs, password=JOES_PASSWORD)
+    client = imaplib.IMAP4(HOST, dovecot.imap_port, timeout=30)
+    client.login(JOE, JOES_PASSWORD)
+    assert [line.rpartition(b" ")[2] for line in client.lsub()[1]] == [b"Junk"]
+    assert client.select()[1] == [b"0"] and client.select("Junk")[1] == [b"1"]
+    content = client.fetch("1", "(RFC822)")[1][0][1]
+    assert content.startswith(b"Return-Path:") and b"X-Spam-Flag: YES\r\n" in content
+    client.logout()
