@@ -21,6 +21,7 @@ from mailserver.doctor.plug import doctor_commands, doctor_services
 from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
 from mailserver.junk_keeper import JunkKeeper, junk_folders
+from mailserver.login_plug import login_parts
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope, Notify, Recipient
 from mailserver.mail.ids import QueueId, QueueIds
@@ -55,7 +56,7 @@ from mailserver.store.commit import CommitWriter
 from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.store.drop import DropFolder
 from mailserver.store.files import Files
-from mailserver.store.logins import Logins
+from mailserver.store.login_secret import login_secret
 from mailserver.store.maildir import Maildirs, sweep
 from mailserver.store.maildir_names import host_part
 from mailserver.store.maildrops import MaildirMaildrops
@@ -104,7 +105,9 @@ class Assembly:
         self._log = log = self.reports.noticing(foundation.accounts, self._maildirs.folder)
         self._files = files
         self.spool = Spool(SpoolPaths(config.storage.state), files)
-        self.credentials = Logins(foundation.accounts, blocking, clock, log)
+        self.upgrades, self.last_uses, self.credentials = login_parts(
+            config, foundation.accounts, files, blocking=blocking, clock=clock, log=log
+        )
         self.maildrops = MaildirMaildrops(blocking, files, self._maildirs.folder, log)
         self.find_destination = Destinations(config, foundation.accounts, foundation.smarthost)
         # The role and not the person behind it: who is the postmaster would else get bounces "from himself".
@@ -311,6 +314,8 @@ class Assembly:
         """Clean up what a crash left half-done (blocking): list and clean `tmp`, nothing more."""
         self._files.make_folders(str(self._config.storage.maildirs))
         self.spool.prepare()
+        self.credentials.use_secret(login_secret(self._config.storage.state, self._files))
+        self.last_uses.load()
         self.suppression.load()
         self.dkim_keeper.load()
         self.history.load()
@@ -324,6 +329,8 @@ class Assembly:
             Starter("committer", self.committer.start, self.committer.stop),
             Starter("history of peers", None, self.history.stop),
             Starter("caps", None, self.caps.stop),
+            Starter("logins", None, self.upgrades.stop),
+            Starter("last uses", None, self.last_uses.stop),
             Starter("MTA-STS policies", None, self.policies.stop),
             Starter("transmitter", None, self.transmitter.close),
             Starter("suppression list", None, self.suppression.stop),

@@ -17,6 +17,7 @@ from mailserver.mail.address import Mailbox
 from mailserver.store.accounts_edit import AccountsDocument, NoSuchEntry, editing
 from mailserver.store.files import Files
 from mailserver.store.passwords import Passwords, generate_password
+from mailserver.store.scram_keys import scram_line
 
 FILE_NAME = "practice-passwords"
 _HEADER = "# Passwords of the practice accounts. They are for trying things out on this machine.\n"
@@ -50,7 +51,8 @@ def make_practice_accounts(config: Config, passwords: Passwords | None = None) -
         for mailbox, hashed in stored.items():
             password = known.get(str(mailbox), "")
             if hashed is None:
-                document.add_account(mailbox, hasher.hash(password))
+                made = hasher.hash(password)
+                document.add_account(mailbox, made, scram_line(password, made) if config.auth.scram else "")
             elif not hasher.check(hashed, password).is_right:
                 password = ""
             found.append(PracticeAccount(mailbox, password))

@@ -11,6 +11,7 @@ from mailserver.store.accounts import AccountsFile
 from mailserver.store.accounts_edit import EntryExists, NoSuchEntry
 from mailserver.store.passwords import MAX_PASSWORD_OCTETS, Passwords, generate_password, weakness
 from mailserver.store.paths import maildir_path
+from mailserver.store.scram_keys import scram_line
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
@@ -44,9 +45,10 @@ def add(context: CliContext, address: str, password_stdin: bool) -> None:
         context.refuse(f"{mailbox} exists already; `mailserver account passwd {mailbox}` changes its password")
     password, is_generated = _ask_password(context, mailbox, password_stdin)
     hashed = Passwords().hash(password)
+    scram = _scram(context, password, hashed)
     with change_accounts(context) as document:
         try:
-            document.add_account(mailbox, hashed)
+            document.add_account(mailbox, hashed, scram)
         except EntryExists:
             context.refuse(f"{mailbox} exists already")
     if accounts.alias(mailbox) is not None:
@@ -71,7 +73,8 @@ def passwd(context: CliContext, address: str, password_stdin: bool) -> None:
     hashed = Passwords().hash(password)
     with change_accounts(context) as document:
         try:
-            document.set_password(mailbox, hashed)
+            salt = document.salt(mailbox)
+            document.set_password(mailbox, hashed, _scram(context, password, hashed, salt))
         except NoSuchEntry:
             _refuse_unknown(context, accounts, mailbox)
     context.say(f"{mailbox} has a new password" + ("" if existing.is_enabled else ", and is still disabled"))
@@ -151,6 +154,11 @@ def list_(context: CliContext, as_json: bool) -> None:
             for key, one in found
         ),
     )
+
+
+def _scram(context: CliContext, password: str, hashed: str, salt: bytes | None = None) -> str:
+    """The SCRAM keys of a new password, if the server is to have any."""
+    return scram_line(password, hashed, salt) if context.config.auth.scram else ""
 
 
 def _set_disabled(context: CliContext, address: str, *, is_disabled: bool) -> None:

@@ -61,11 +61,17 @@ def sentence(entry: Entry, queue_id: str) -> str:
 
 def _accepted(entry: Entry, queue_id: str) -> str:
     del queue_id
-    login = f" as {entry.text('login')}" if entry.text("login") else ""
+    login = f" as {_login(entry)}" if entry.text("login") else ""
     tls = entry.text("tls").partition("/")[0]
     over = f"{entry.text('protocol')}{f', {tls}' if tls else ', without TLS'}"
     octets = entry.figure("size_octets") or 0
     return f"accepted from {_peer(entry)}{login} ({over}), {size(int(octets))}{_message_id(entry)}"
+
+
+def _login(entry: Entry) -> str:
+    """Who, and on which device when that has an app password."""
+    device = entry.text("device")
+    return f"{entry.text('login')} on {device}" if device else entry.text("login")
 
 
 def _message_id(entry: Entry) -> str:
@@ -249,12 +255,12 @@ def _damaged(entry: Entry, queue_id: str) -> str:
 
 def _fetched(entry: Entry, queue_id: str) -> str:
     del queue_id
-    return f"fetched by POP3 as {entry.text('login')} from [{entry.text('peer')}]"
+    return f"fetched by POP3 as {_login(entry)} from [{entry.text('peer')}]"
 
 
 def _erased(entry: Entry, queue_id: str) -> str:
     del queue_id
-    return f"deleted by POP3 as {entry.text('login')} from [{entry.text('peer')}]"
+    return f"deleted by POP3 as {_login(entry)} from [{entry.text('peer')}]"
 
 
 def _set_aside(entry: Entry, queue_id: str) -> str:

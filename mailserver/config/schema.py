@@ -185,6 +185,8 @@ class Auth:
     max_failures: Annotated[int, whole_number()] = 5
     slow_after: Annotated[int, whole_number(minimum=0)] = 3
     exempt_networks: Networks = ()
+    # Whether keys for SCRAM are kept, and SCRAM is offered once everybody has them.
+    scram: bool = True
 
 
 @frozen

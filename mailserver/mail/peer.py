@@ -30,6 +30,11 @@ class Peer:
         return f"{text}:{self.port}" if self.address.version == 4 else f"[{text}]:{self.port}"
 
     @property
+    def host(self) -> str:
+        """The address alone, for people."""
+        return "local" if self.address is None else _text(self.address.version, int(self.address))
+
+    @property
     def literal(self) -> str:
         """The address as RFC 5321 4.1.3 writes it, for Received."""
         if self.address is None:

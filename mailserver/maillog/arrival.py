@@ -10,7 +10,8 @@ from mailserver.maillog.event import HISTORY, MailEvent
 class Accepted(MailEvent):
     """A message was taken: it is on disk and the 250 follows. `protocol` as in Received (`ESMTPSA`).
 
-    `subject` is the field's value as it came, unfolded and cut; whoever shows it decodes it.
+    `subject` is the field's value as it came, unfolded and cut; whoever shows it decodes it. `device` names the app
+    password behind `login`, if it was one.
     """
 
     word: ClassVar[str] = "accepted"
@@ -25,6 +26,7 @@ class Accepted(MailEvent):
     message_id: str = ""
     hello: str = field(default="", metadata=HISTORY)
     subject: bytes = field(default=b"", metadata=HISTORY)
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Folded(MailEvent):
 
 @dataclass(frozen=True, slots=True)
 class LoginSucceeded(MailEvent):
-    """Somebody proved who they are."""
+    """Somebody proved who they are. `device` names the app password, empty for the account's own."""
 
     word: ClassVar[str] = "login"
     # A mail program that polls makes one each minute; what it then does has events of its own.
@@ -41,6 +41,7 @@ class LoginSucceeded(MailEvent):
     login: str
     mechanism: str
     tls: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

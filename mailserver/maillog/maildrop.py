@@ -24,7 +24,10 @@ class MaildropClosed(MailEvent):
 
 @dataclass(frozen=True, slots=True)
 class Fetched(MailEvent):
-    """A POP3 client was given one whole message. `file` is the unique part of the file's name."""
+    """A POP3 client was given one whole message. `file` is the unique part of the file's name.
+
+    `device` names the app password that the client used, if it was one.
+    """
 
     word: ClassVar[str] = "fetched"
     is_history_only: ClassVar[bool] = True
@@ -32,14 +35,16 @@ class Fetched(MailEvent):
     login: str
     file: str
     octets: int
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased(MailEvent):
-    """A POP3 client deleted one message for good. `file` is the unique part of the file's name."""
+    """A POP3 client deleted one message for good. `file` and `device` as with `Fetched`."""
 
     word: ClassVar[str] = "erased"
     is_history_only: ClassVar[bool] = True
     peer: str
     login: str
     file: str
+    device: str = ""

@@ -6,6 +6,7 @@ in both directions, deadlines and the end of the connection are those of `connec
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IPushProducer, ITCPTransport
@@ -16,6 +17,7 @@ from zope.interface import implementer
 
 from mailserver.mail.peer import Peer
 from mailserver.maillog import Disconnected, Sink
+from mailserver.net.channel_binding import channel_binding
 from mailserver.net.connection import MAX_UNREAD_OCTETS, Connection
 from mailserver.net.conversation_doors import Machine, Membership, Session
 from mailserver.net.coroutines import run
@@ -102,7 +104,10 @@ class Conversation(Connection):
     def handshakeCompleted(self) -> None:
         """TLS is up: after STARTTLS, or at the start with implicit TLS."""
         handle = self.transport.getHandle()
-        details = TlsDetails(handle.get_protocol_version_name(), handle.get_cipher_name() or "")
+        binding = partial(channel_binding, handle)
+        details = TlsDetails(
+            handle.get_protocol_version_name(), handle.get_cipher_name() or "", channel_binding=binding
+        )
         self._is_shaking_hands = False
         self._deadlines.phase_began = self._clock.monotonic()
         self._session.tls_started(details)

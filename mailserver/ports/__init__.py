@@ -5,7 +5,7 @@ may wait are typed `-> Awaitable[T]`, so a coroutine and a Deferred both fit. Do
 from memory and never touch disk or network.
 """
 
-from mailserver.ports.accounts import Account, Credentials, Directory
+from mailserver.ports.accounts import Account, Credentials, Directory, LoggedIn, ScramOffer, Use
 from mailserver.ports.conversations import Answer, Then
 from mailserver.ports.maildrops import LargeMessage, Maildrop, MaildropInUse, Maildrops, MessageGone
 from mailserver.ports.network import (
@@ -78,6 +78,7 @@ __all__ = [
     "LargeMessage",
     "LocalCopy",
     "LocalMailboxes",
+    "LoggedIn",
     "MailboxWriter",
     "Maildrop",
     "MaildropInUse",
@@ -98,6 +99,7 @@ __all__ = [
     "ScanRequest",
     "Scanned",
     "Scanner",
+    "ScramOffer",
     "SignedResolver",
     "Spooler",
     "StorageFull",
@@ -112,4 +114,5 @@ __all__ = [
     "TlsRequirement",
     "TlsUse",
     "Transmitter",
+    "Use",
 ]

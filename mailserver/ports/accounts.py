@@ -1,11 +1,13 @@
 """Who lives here and how that is proved: asked by the sessions and by everything that finds a destination."""
 
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from mailserver.mail.address import Mailbox
 from mailserver.mail.junk import JunkDelivery
+from mailserver.mail.scram import ScramKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +44,54 @@ class Directory(Protocol):
         """Every alias address whose expansion contains this account's mailbox."""
 
 
-class Credentials(Protocol):
-    """Checks passwords; slow by intention, so it works in the `PASSWORDS` lane."""
+class Use(Enum):
+    """What a login is for; the value is how an app password that is for one of them says so."""
 
-    def verify(self, login: str, password: str) -> Awaitable[Account | None]:
-        """The account when login and password fit and it is enabled, else None.
+    SUBMISSION = "submission"
+    POP3 = "pop3"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """Who has proved who they are. `device` names the app password it was done with, empty for the account's own.
+
+    `proof` is for `still_holds`; nobody else looks into it.
+    """
+
+    account: Account
+    device: str = ""
+    proof: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramOffer:
+    """What a SCRAM exchange needs: salt and count for the challenge, and whose keys count.
+
+    An unknown login has salt and count like the others, and nobody. Every one of `candidates` has this salt and count.
+    """
+
+    salt: bytes
+    iterations: int
+    candidates: tuple[tuple[LoggedIn, ScramKeys], ...] = ()
+
+
+class Credentials(Protocol):
+    """Checks who logs in: passwords in the `PASSWORDS` lane, because they are slow by intention; SCRAM from memory."""
+
+    def verify(self, login: str, password: str, use: Use) -> Awaitable[LoggedIn | None]:
+        """Who it is when login and password fit, the account is enabled and the password is for this use; else None.
 
         Takes the same time for an unknown login as for a wrong password. Raises `Overloaded` when too many wait.
         """
 
-    def proof(self, mailbox: Mailbox) -> str:
-        """What a login proves that succeeded just now, for `still_holds`; empty for an account that is not there."""
+    def offers_scram(self) -> bool:
+        """Whether everybody who has a password can log in with SCRAM."""
+
+    def scram(self, login: str, use: Use) -> ScramOffer:
+        """What to challenge this login with, known or not."""
+
+    def logged_in(self, who: LoggedIn, address: str, use: Use) -> None:
+        """Note when and from which address a device was used last; costs nothing."""
 
     def still_holds(self, mailbox: Mailbox, proof: str) -> bool:
         """Whether a login with this proof counts still: the account is there, enabled, and has the same password.

@@ -1,7 +1,7 @@
 """DNS, connections, TLS, and what is remembered of other servers: asked by whatever talks to them."""
 
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -85,11 +85,16 @@ class TlsRequirement:
 
 @dataclass(frozen=True, slots=True)
 class TlsDetails:
-    """What was agreed: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`. `unproven`: what a trial found wrong, in plain words."""
+    """What was agreed: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`. `unproven`: what a trial found wrong, in plain words.
+
+    `channel_binding` gives what a SCRAM client may bind itself to by the name of its kind (RFC 5929, RFC 9266), None
+    for a kind that is not to be had here. Worked out when it is asked.
+    """
 
     version: str
     cipher: str
     unproven: str = ""
+    channel_binding: Callable[[str], bytes | None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from mailserver.mail.pop3_reply import Pop3Reply
 from mailserver.maillog import LoginRefused, LoginSucceeded, MaildropClosed, Refused, Sink
 from mailserver.policy.limits import LoginGuesses
 from mailserver.ports import (
-    Account,
     Answer,
     Clock,
     Credentials,
+    LoggedIn,
     Maildrop,
     MaildropInUse,
     Maildrops,
@@ -28,9 +28,11 @@ from mailserver.ports import (
     StorageTrouble,
     Then,
     TlsDetails,
+    Use,
 )
 from mailserver.session.patience import LOGGED_CHARS, Patience
 from mailserver.session.pop3_transaction import Transaction
+from mailserver.session.scram_login import NotBound, ScramLogin, offered_mechanisms
 from mailserver.wire.pop3_events import (
     Auth,
     Capabilities,
@@ -53,7 +55,16 @@ from mailserver.wire.pop3_events import (
     User,
     Utf8,
 )
-from mailserver.wire.sasl import Challenge, Claim, Mechanism, SaslFault, encode_challenge
+from mailserver.wire.sasl import (
+    Challenge,
+    Claim,
+    Mechanism,
+    SaslFault,
+    ScramDone,
+    ScramHello,
+    ScramProof,
+    encode_challenge,
+)
 
 SERVICE = "pop3"
 _USER_PASS = "USER"
@@ -93,6 +104,7 @@ class Pop3Session:
         self._user: str | None = None
         self._login = ""
         self._still_holds: Callable[[], bool] = _never
+        self._scram: ScramLogin | None = None
         self._transaction: Transaction | None = None
         self._wrong_logins = 0
         self._errors = 0
@@ -118,6 +130,7 @@ class Pop3Session:
         """The handshake is done; what was said in clear does not count (RFC 2595 4)."""
         self._tls = details
         self._user = None
+        self._scram = None
 
     def lost(self, reason: str) -> None:
         """The connection is gone: nothing is deleted, the lock is free at once (RFC 1939 3 and 6)."""
@@ -223,13 +236,16 @@ class Pop3Session:
         lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "LANG"]
         if self._may_log_in:
             # RFC 6856 2.2: the argument USER tells that USER and PASS take UTF-8.
-            lines += ["UTF8 USER", "USER", "SASL " + " ".join(mechanism.value for mechanism in Mechanism)]
+            lines += ["UTF8 USER", "USER", "SASL " + " ".join(one.value for one in self._mechanisms())]
         else:
             lines.append("UTF8")
         if self._tls is None and self._settings.offers_tls:
             lines.append("STLS")
         lines.append("IMPLEMENTATION mailserver")
         return lines
+
+    def _mechanisms(self) -> tuple[Mechanism, ...]:
+        return offered_mechanisms(self._doors.credentials, self._tls)
 
     # --- login --------------------------------------------------------------------------------------------------------
 
@@ -250,11 +266,13 @@ class Pop3Session:
             case Auth():
                 return await self._step(event)
             case Mechanisms():
-                return Answer(replies.mechanisms(mechanism.value for mechanism in Mechanism))
+                return Answer(replies.mechanisms(one.value for one in self._mechanisms()))
             case _:
                 assert_never(event)
 
     async def _step(self, event: Auth) -> Answer[Pop3Reply]:
+        if event.mechanism.is_scram and event.mechanism not in self._mechanisms():
+            return self._faulted(Faulted("AUTH", replies.MECHANISM_UNKNOWN))
         match event.step:
             case Challenge():
                 return Answer(replies.challenge(encode_challenge(event.step.octets)))
@@ -266,8 +284,42 @@ class Pop3Session:
                     began = self._doors.clock.monotonic()
                     return await self._wrong(claim.login, event.mechanism.value, "wants to act for another", began)
                 return await self._log_in(claim.login, claim.password, event.mechanism.value)
+            case ScramHello():
+                return await self._scram_begins(event.mechanism, event.step)
+            case ScramProof():
+                return await self._scram_proves(event.mechanism, event.step)
+            case ScramDone():
+                scram, self._scram = self._scram, None
+                if scram is None or scram.proved is None:
+                    return Answer(replies.LOGIN_WRONG)
+                return await self._open(scram.proved, event.mechanism.value)
             case _:
                 assert_never(event.step)
+
+    async def _scram_begins(self, mechanism: Mechanism, step: ScramHello) -> Answer[Pop3Reply]:
+        began = self._doors.clock.monotonic()
+        if step.acts_for_another:
+            return await self._wrong(step.hello.login, mechanism.value, "wants to act for another", began)
+        self._scram = scram = ScramLogin(self._doors.credentials, Use.POP3)
+        challenge = scram.begin(mechanism, step, self._tls)
+        if isinstance(challenge, NotBound):
+            return await self._wrong(scram.login, mechanism.value, challenge.reason, began)
+        return Answer(replies.challenge(encode_challenge(challenge)))
+
+    async def _scram_proves(self, mechanism: Mechanism, step: ScramProof) -> Answer[Pop3Reply]:
+        """Every failure takes the same way as that of a password, and the same time."""
+        scram = self._scram
+        if scram is None:
+            return Answer(replies.LOGIN_WRONG)
+        await self._patience.before_check()
+        if self._is_lost:
+            return Answer(replies.LOGIN_BUSY, Then.CLOSE)
+        began = self._doors.clock.monotonic()
+        signature = scram.prove(step)
+        if signature is None:
+            self._scram = None
+            return await self._wrong(scram.login, mechanism.value, "wrong name or password", began)
+        return Answer(replies.challenge(encode_challenge(signature)))
 
     async def _log_in(self, login: str, password: str, mechanism: str) -> Answer[Pop3Reply]:
         """Check the password and open the maildrop. Every failure takes the same way, and the same time."""
@@ -277,19 +329,19 @@ class Pop3Session:
             return Answer(replies.LOGIN_BUSY, Then.CLOSE)
         began = doors.clock.monotonic()
         try:
-            account = await doors.credentials.verify(login, password)
+            who = await doors.credentials.verify(login, password, Use.POP3)
         except Overloaded:
             return self._not_now(replies.LOGIN_BUSY, login, mechanism, "too many logins wait")
-        if account is None:
+        if who is None:
             return await self._wrong(login, mechanism, "wrong name or password", began)
-        credentials, mailbox = doors.credentials, account.mailbox
-        self._still_holds = partial(credentials.still_holds, mailbox, credentials.proof(mailbox))
-        return await self._open(account, mechanism)
+        return await self._open(who, mechanism)
 
-    async def _open(self, account: Account, mechanism: str) -> Answer[Pop3Reply]:
-        login = str(account.mailbox)
+    async def _open(self, who: LoggedIn, mechanism: str) -> Answer[Pop3Reply]:
+        mailbox = who.account.mailbox
+        self._still_holds = partial(self._doors.credentials.still_holds, mailbox, who.proof)
+        login = str(mailbox)
         try:
-            maildrop = await self._doors.maildrops.open(account)
+            maildrop = await self._doors.maildrops.open(who.account)
         except MaildropInUse:
             return self._not_now(replies.MAILDROP_IN_USE, login, mechanism, "maildrop in use")
         except Overloaded:
@@ -299,13 +351,15 @@ class Pop3Session:
         if self._is_lost:
             maildrop.close()
             return Answer(replies.LOGIN_BUSY, Then.CLOSE)
-        return Answer(self._opened(login, maildrop, mechanism))
+        return Answer(self._opened(who, maildrop, mechanism))
 
-    def _opened(self, login: str, maildrop: Maildrop, mechanism: str) -> Pop3Reply:
-        self._login = login
-        self._transaction = transaction = Transaction(maildrop, login, str(self._peer), self._doors.log)
+    def _opened(self, who: LoggedIn, maildrop: Maildrop, mechanism: str) -> Pop3Reply:
+        self._login = login = str(who.account.mailbox)
+        peer, doors = str(self._peer), self._doors
+        self._transaction = transaction = Transaction(maildrop, login, peer, doors.log, who.device)
         tls = self._tls.version if self._tls is not None else ""
-        self._doors.log(LoginSucceeded(str(self._peer), SERVICE, login, mechanism, tls))
+        doors.credentials.logged_in(who, self._peer.host, Use.POP3)
+        doors.log(LoginSucceeded(peer, SERVICE, login, mechanism, tls, who.device))
         return replies.logged_in(transaction.messages, transaction.octets)
 
     async def _wrong(self, login: str, mechanism: str, reason: str, began: float) -> Answer[Pop3Reply]:

@@ -22,9 +22,10 @@ TransactionEvent = Retrieve | Delete | Top | Stat | List | UniqueIds | Reset | N
 class Transaction:
     """What a client does with its messages."""
 
-    def __init__(self, maildrop: Maildrop, login: str, peer: str, log: Sink) -> None:
+    def __init__(self, maildrop: Maildrop, login: str, peer: str, log: Sink, device: str = "") -> None:
         self._maildrop = maildrop
         self._mailbox = login
+        self._device = device
         self._peer = peer
         self._log = log
         self.sizes: Sequence[int] = maildrop.sizes
@@ -98,7 +99,7 @@ class Transaction:
         removed = len(self._deleted) - failed
         if not failed:
             for number in sorted(self._deleted):
-                self._log(Erased(self._peer, self._mailbox, self._maildrop.file_name(number)))
+                self._log(Erased(self._peer, self._mailbox, self._maildrop.file_name(number), self._device))
         return (replies.NOT_ALL_REMOVED if failed else replies.updated(removed)), removed
 
     def close(self) -> None:
@@ -217,7 +218,7 @@ class Transaction:
         self.retrieved += 1
         self.octets_sent += octets
         if is_whole or octets >= self.sizes[number - 1]:
-            self._log(Fetched(self._peer, self._mailbox, self._maildrop.file_name(number), octets))
+            self._log(Fetched(self._peer, self._mailbox, self._maildrop.file_name(number), octets, self._device))
 
     async def _tell_size(self, number: int, octets: int) -> None:
         """The listed size was wrong; this session keeps it, the next knows better."""

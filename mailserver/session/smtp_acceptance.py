@@ -72,6 +72,8 @@ class Arrival:
     is_extended: bool = False
     tls: TlsDetails | None = None
     account: Account | None = None
+    # Whose app password the login was done with.
+    device: str = ""
     local_user: LocalUser | None = None
     # Whether the client is in one of `trusted_networks`.
     is_trusted: bool = False

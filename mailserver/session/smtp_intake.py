@@ -216,6 +216,7 @@ class MessageIntake:
                 prepared.message_id,
                 arrival.hello,
                 prepared.subject,
+                arrival.device,
             )
         )
         if prepared.seal is not None and prepared.seal.findings is not None:

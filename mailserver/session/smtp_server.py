@@ -22,7 +22,7 @@ from mailserver.session.smtp_acceptance import Arrival, Preparation, Transaction
 from mailserver.session.smtp_intake import MessageIntake
 from mailserver.session.smtp_login import Login
 from mailserver.session.smtp_profile import Profile, SmtpDoors, SmtpSettings
-from mailserver.wire.sasl import Challenge, Claim, SaslFault, encode_challenge
+from mailserver.wire.sasl import Challenge, Claim, SaslFault, ScramDone, ScramHello, ScramProof, encode_challenge
 from mailserver.wire.smtp_events import (
     Auth,
     Content,
@@ -253,7 +253,7 @@ class SmtpSession:
             # RFC 8689 2: only where this hop itself is protected.
             keywords.append("REQUIRETLS")
         if self._login.refusal(self._tls) is None and self._login.account() is None:
-            keywords.append("AUTH PLAIN LOGIN")
+            keywords.append("AUTH " + " ".join(one.value for one in self._login.mechanisms(self._tls)))
         return (*keywords, "HELP")
 
     def _mail(self, envelope: Envelope) -> Reply:
@@ -325,17 +325,22 @@ class SmtpSession:
         refused = self._login.refusal(self._tls)
         if refused is not None:
             return refused
+        if event.mechanism.is_scram and event.mechanism not in self._login.mechanisms(self._tls):
+            return replies.AUTH_MECHANISM_UNKNOWN
         match event.step:
             case Challenge(octets):
                 return replies.sasl_challenge(encode_challenge(octets))
             case SaslFault(reason):
                 return replies.sasl_wrong(reason)
-            case Claim():
-                reply = await self._login.attempt(event.mechanism, event.step, _tls_text(self._tls))
-                if reply.is_positive:
-                    self.machine.repairs_bare_newlines = self._settings.repairs_bare_newlines
-                return reply
-        assert_never(event.step)
+            case Claim() as claim:
+                reply = await self._login.attempt(event.mechanism, claim, _tls_text(self._tls))
+            case ScramHello() | ScramProof() | ScramDone() as step:
+                reply = await self._login.attempt_scram(event.mechanism, step, self._tls, _tls_text(self._tls))
+            case _:
+                assert_never(event.step)
+        if reply.code == 235:
+            self.machine.repairs_bare_newlines = self._settings.repairs_bare_newlines
+        return reply
 
     # --- what they share ----------------------------------------------------------------------------------------------
 
@@ -348,6 +353,7 @@ class SmtpSession:
             is_extended=hello is not None and hello.is_extended,
             tls=self._tls,
             account=account,
+            device=self._login.device,
             is_trusted=self._peer.is_in(self._settings.trusted_networks),
         )
 

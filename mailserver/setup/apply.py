@@ -17,6 +17,7 @@ from mailserver.identity import Identity, acting_as
 from mailserver.mail.address import Mailbox
 from mailserver.mail.dkim_key import KeyState
 from mailserver.net.listener_text import check_listener
+from mailserver.net.tls import CertificateTrouble, ensure_self_signed
 from mailserver.setup.changes import Changes
 from mailserver.setup.machine_files import Owner, PlannedFile
 from mailserver.setup.values import Layout
@@ -26,6 +27,7 @@ from mailserver.store.accounts_edit import EntryExists, editing
 from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.store.drop_folders import make_drop_folder
 from mailserver.store.passwords import Passwords
+from mailserver.store.scram_keys import scram_line
 
 _USERADD_S = 60
 
@@ -128,6 +130,7 @@ def apply(
     make_drop_folder(config.sendmail.drop, *(() if who is None else (who.uid, who.gid)))
     with acting_as(who):
         _make_keys(lacking.domains, config.storage.state, make_keys)
+        _make_certificate(config)
         if lacking.account is not None:
             _add_account(lacking.account, config.accounts.file, secrets.account)
 
@@ -141,11 +144,22 @@ def _make_keys(domains: tuple[str, ...], state: Path, make_keys: Callable[[DkimK
             make_keys(folder, domain)
 
 
+def _make_certificate(config: Config) -> None:
+    """The server would make it at its first start; made now, its TLSA record is printed with the others."""
+    if config.tls.certificate is not None or config.acme.is_on:
+        return
+    try:
+        ensure_self_signed(config.storage.state / "tls", config.hostname, time.time())
+    except CertificateTrouble as trouble:
+        raise SetupTrouble(str(trouble)) from None
+
+
 def _add_account(mailbox: Mailbox, path: Path, password: str) -> None:
     hashed = Passwords().hash(password)
+    scram = scram_line(password, hashed)
     try:
         with editing(path) as document:
-            document.add_account(mailbox, hashed)
+            document.add_account(mailbox, hashed, scram)
     except EntryExists:
         raise SetupTrouble(f"somebody has just made {mailbox}; its password is not the one shown here") from None
     except AccountsError as error:

@@ -1,6 +1,6 @@
 """`accounts.toml` as tables in memory, and the rules of its format.
 
-    version = 1
+    version = 2
 
     [accounts."alice@example.org"]
     password = "$argon2id$..."          # left out: receives mail, cannot log in
@@ -12,8 +12,8 @@
     "sales@example.org" = ["alice@example.org", "bob@example.org"]
     "@example.org" = ["alice@example.org"]
 
-Each account is a table of its own, so that further kinds of credentials can be added beside `password`. Version 1 is
-the first; a file without `version` is taken for it. Nothing here touches the disk.
+SCRAM keys and app passwords stand beside `password`: `account_credentials`. They came with version 2; version 1 had
+nothing that version 2 has not, and is what a file without `version` is taken for. Nothing here touches the disk.
 """
 
 import tomllib
@@ -29,12 +29,15 @@ from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.junk import JunkDelivery
 from mailserver.mail.reply import printable
 from mailserver.ports import Account
+from mailserver.store.account_credentials import CREDENTIAL_KEYS, AccountCredentials, offers_scram, read_credentials
+from mailserver.store.app_passwords import is_device
 from mailserver.store.passwords import is_known_hash
 
-VERSION = 1
+VERSION = 2
+_FIRST_VERSION = 1
 
 _TOP_KEYS = ("version", "accounts", "aliases")
-_ACCOUNT_KEYS = ("password", "disabled", "may_send_as", "junk")
+_ACCOUNT_KEYS = (*CREDENTIAL_KEYS, "disabled", "may_send_as", "junk")
 _NOT_YET = frozenset({"quota"})
 
 
@@ -59,6 +62,10 @@ class AccountTables:
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
     aliases: Mapping[str, tuple[Mailbox, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    # Of those who have any; `hashes` are the passwords in them.
+    credentials: Mapping[str, AccountCredentials] = field(default_factory=dict, repr=False)
+    # Whether everybody enabled who can log in can do it with SCRAM.
+    offers_scram: bool = False
     # Which aliases name a target, and whose accounts have a bare local-part: what `reaches` and `login` ask for.
     _named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     _by_local_part: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
@@ -98,14 +105,26 @@ class AccountTables:
         """The account that a login name means, enabled or not.
 
         The full address, in any case; or its local-part alone as long as one account only has it, because many
-        programs offer just that when a mailbox is set up. Detail forms (`alice+x@`) and aliases are no logins: a
-        password belongs to one account, and refusals must not depend on the alias table.
+        programs offer just that when a mailbox is set up. Aliases are no logins: a password belongs to one account, and
+        refusals must not depend on the alias table. Nor are detail forms (`alice+x@`): see `device_login`.
         """
         if "@" not in text:
             found = self._by_local_part.get(text.lower(), ())
             return self.accounts[found[0]] if len(found) == 1 else None
         mailbox = parse_mailbox(text)
         return self.accounts.get(mailbox.folded) if isinstance(mailbox, Mailbox) else None
+
+    def device_login(self, text: str) -> tuple[Account, str] | None:
+        """The account and the device's name that `alice+phone@example.org` or `alice+phone` means, if it can be one.
+
+        Only for what `login` does not know: an account whose own address has a `+` comes first.
+        """
+        local_part, at, domain = text.partition("@")
+        base, plus, device = local_part.rpartition("+")
+        if not plus or not base or not is_device(device.lower()):
+            return None
+        account = self.login(f"{base}{at}{domain}")
+        return None if account is None else (account, device.lower())
 
     def remarks(self) -> list[str]:
         """The warnings, and whether the postmaster exists: for `check-config` and the server's start."""
@@ -165,11 +184,12 @@ class _Reading:
         self._warnings: list[str] = []
         self._accounts: dict[str, Account] = {}
         self._hashes: dict[str, str] = {}
+        self._credentials: dict[str, AccountCredentials] = {}
         self._aliases: dict[str, tuple[Mailbox, ...]] = {}
 
     def file(self, table: Mapping[str, object]) -> None:
-        version = table.get("version", VERSION)
-        if version is True or version != VERSION:
+        version = table.get("version", _FIRST_VERSION)
+        if isinstance(version, bool) or version not in range(_FIRST_VERSION, VERSION + 1):
             self.errors.append(f"version: {shown(version)}: must be {VERSION}")
         self._unknown("", table, _TOP_KEYS)
         for key, value in self._table("accounts", table).items():
@@ -194,6 +214,8 @@ class _Reading:
             self._hashes,
             self._aliases,
             tuple(f"{path}: {warning}" for warning in self._warnings),
+            self._credentials,
+            offers_scram(one for key, one in self._credentials.items() if self._accounts[key].is_enabled),
             {name: tuple(aliases) for name, aliases in named_by.items()},
             {local_part: tuple(folded) for local_part, folded in by_local_part.items()},
         )
@@ -211,16 +233,16 @@ class _Reading:
             self.errors.append(f"{where}.disabled: {shown(is_disabled)}: must be true or false, without quotes")
         may_send_as = tuple(self._senders(f"{where}.may_send_as", value.get("may_send_as", [])))
         junk = self._junk(f"{where}.junk", value.get("junk"))
-        password = value.get("password", "")
-        if not isinstance(password, str):
-            self.errors.append(f"{where}.password: must be text in quotes")
-            return
+        credentials = read_credentials(where, value, self.errors.append)
+        password = credentials.hash
         if mailbox is None:
             return
         if mailbox.folded in self._accounts:
             self.errors.append(f"{where}: stands here twice; upper and lower case are the same")
             return
         self._accounts[mailbox.folded] = Account(mailbox, not is_disabled, may_send_as, junk)
+        if credentials != AccountCredentials():
+            self._credentials[mailbox.folded] = credentials
         if password:
             self._hashes[mailbox.folded] = password
             # Never shown: it may be somebody's password in clear.

@@ -19,6 +19,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from tomlkit.items import InlineTable, Table
 from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
 from mailserver.store.account_tables import VERSION, AccountsError, read_tables
 from mailserver.store.accounts import read_accounts_file
+from mailserver.store.app_passwords import Device
 from mailserver.store.files import DISK, Files
+from mailserver.store.scram_keys import keys_text, read_keys
 
 # An edit takes milliseconds; who waits longer waits for somebody who is stuck.
 LOCK_TIMEOUT_S = 15.0
@@ -96,23 +99,85 @@ class AccountsDocument:
         """The stored hash; empty when there is none. Raises `NoSuchEntry`."""
         return str(self._account(mailbox).get("password", ""))
 
-    def add_account(self, mailbox: Mailbox, password_hash: str) -> None:
-        """A new account at the end. Raises `EntryExists`."""
+    def add_account(self, mailbox: Mailbox, password_hash: str, scram: str = "") -> None:
+        """A new account at the end; `scram` are the keys of its password as a line. Raises `EntryExists`."""
         accounts = self._table("accounts")
         if _find(accounts, mailbox.folded) is not None:
             raise EntryExists(str(mailbox))
         # Somebody may have written all accounts as one { inline } table.
         entry = tomlkit.inline_table() if isinstance(accounts, InlineTable) else tomlkit.table()
         entry.add("password", password_hash)
+        if scram:
+            entry.add("scram", scram)
+            self._is_of_version_2()
         if isinstance(entry, Table) and list(self._document)[-1] != "accounts":
             entry.add(tomlkit.nl())  # else the next table's line would follow without a blank one
         accounts.add(str(mailbox), entry)
         self.is_changed = True
 
-    def set_password(self, mailbox: Mailbox, password_hash: str) -> None:
-        """Replace the hash. Raises `NoSuchEntry`."""
-        self._account(mailbox)["password"] = password_hash
+    def set_password(self, mailbox: Mailbox, password_hash: str, scram: str = "") -> None:
+        """Replace the hash, and the SCRAM keys by `scram`, or by none. Raises `NoSuchEntry`."""
+        account = self._account(mailbox)
+        account["password"] = password_hash
+        if scram:
+            account["scram"] = scram
+            self._is_of_version_2()
+        elif "scram" in account:
+            del account["scram"]
         self.is_changed = True
+
+    def salt(self, mailbox: Mailbox) -> bytes | None:
+        """The salt that all SCRAM keys of this account have; None when there are none. Raises `NoSuchEntry`."""
+        account = self._account(mailbox)
+        lines = [account.get("scram", ""), *(one.get("scram", "") for one in account.get("devices", {}).values())]
+        return next((keys.salt for keys in map(read_keys, map(_without_tag, lines)) if keys is not None), None)
+
+    def add_device(self, mailbox: Mailbox, device: Device) -> None:
+        """One app password more. Raises `NoSuchEntry`, or `EntryExists` when the account has this device."""
+        account = self._account(mailbox)
+        devices = account.get("devices")
+        is_inline = isinstance(account, InlineTable) or isinstance(devices, InlineTable)
+        if devices is None:
+            account.add("devices", tomlkit.inline_table() if is_inline else tomlkit.table(is_super_table=True))
+            devices = account["devices"]
+        if device.name in devices:
+            raise EntryExists(device.name)
+        entry = tomlkit.inline_table() if is_inline else tomlkit.table()
+        entry.add("password", device.hash)
+        if device.keys is not None:
+            entry.add("scram", keys_text(device.keys))
+        entry.add("created", datetime.fromtimestamp(int(device.created), UTC))
+        if device.only is not None:
+            entry.add("only", device.only.value)
+        if isinstance(entry, Table):
+            entry.add(tomlkit.nl())
+        devices.add(device.name, entry)
+        self._is_of_version_2()
+        self.is_changed = True
+
+    def remove_device(self, mailbox: Mailbox, name: str) -> None:
+        """Remove an app password. Raises `NoSuchEntry`."""
+        account = self._account(mailbox)
+        devices = account.get("devices", {})
+        if name not in devices:
+            raise NoSuchEntry(name)
+        del devices[name]
+        if not devices:
+            del account["devices"]
+        self.is_changed = True
+
+    def set_requires_app_passwords(self, mailbox: Mailbox, does_require: bool) -> bool:
+        """Switch the account's own password off for clients, or on; whether that changed anything."""
+        account = self._account(mailbox)
+        if bool(account.get("require_app_passwords", False)) == does_require:
+            return False
+        if does_require:
+            account["require_app_passwords"] = True
+            self._is_of_version_2()
+        else:
+            del account["require_app_passwords"]
+        self.is_changed = True
+        return True
 
     def set_disabled(self, mailbox: Mailbox, is_disabled: bool) -> bool:
         """Disable or enable; whether that changed anything. Raises `NoSuchEntry`."""
@@ -171,6 +236,11 @@ class AccountsDocument:
         self.is_changed = True
         return remaining
 
+    def _is_of_version_2(self) -> None:
+        """What was written now is not understood by a program that knows version 1 only."""
+        if self._document.get("version") != VERSION:
+            self._document["version"] = VERSION
+
     def _account(self, mailbox: Mailbox) -> Any:
         accounts = self._table("accounts")
         key = _find(accounts, mailbox.folded)
@@ -184,6 +254,11 @@ class AccountsDocument:
             # The accounts' own tables say [accounts."x"], so [accounts] alone need not be there.
             self._document.add(name, tomlkit.table(is_super_table=name == "accounts"))
         return self._document[name]
+
+
+def _without_tag(line: object) -> str:
+    """SCRAM keys without what says of which password hash they are."""
+    return "$".join(str(line).split("$")[:3])
 
 
 def _find(table: Any, folded: str) -> str | None:

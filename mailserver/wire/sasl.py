@@ -1,4 +1,6 @@
-"""The server's side of SASL, for SMTP and POP3 alike: PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login).
+"""The server's side of SASL, for SMTP and POP3 alike.
+
+PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 7677; see `scram`).
 
 An exchange takes decoded octets and answers a `Step`; whoever speaks the protocol does the base64 with
 `decode_response` and `decode_initial_response`, sends challenges, and reads `*` as a cancellation. Nothing here checks
@@ -9,6 +11,8 @@ import binascii
 from dataclasses import dataclass, field
 from enum import Enum
 
+from mailserver.wire.scram import ClientHello, ScramFault, ScramMachine
+
 # RFC 4954 4: lines of an exchange have up to 12,288 octets, CRLF included; a few more do no harm.
 MAX_SASL_LINE_OCTETS = 16_384
 CANCEL = b"*"
@@ -17,8 +21,15 @@ CANCEL = b"*"
 class Mechanism(Enum):
     """What is offered, in the order of preference; the value is the name on the wire."""
 
+    SCRAM_SHA_256_PLUS = "SCRAM-SHA-256-PLUS"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
     PLAIN = "PLAIN"
     LOGIN = "LOGIN"
+
+    @property
+    def is_scram(self) -> bool:
+        """Whether it needs the account's keys; what is not can always be offered."""
+        return self in (Mechanism.SCRAM_SHA_256_PLUS, Mechanism.SCRAM_SHA_256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,32 @@ class Claim:
     @property
     def acts_for_another(self) -> bool:
         """True when the authorization identity is somebody else; nobody here may do that."""
-        return bool(self.authzid) and self.authzid.casefold() != self.login.casefold()
+        return acts_for_another(self.authzid, self.login)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramHello:
+    """Who somebody will prove to be: look up the keys, and answer what `machine.challenge` gives."""
+
+    hello: ClientHello
+    machine: ScramMachine = field(compare=False, repr=False)
+
+    @property
+    def acts_for_another(self) -> bool:
+        """As with `Claim`."""
+        return acts_for_another(self.hello.authzid, self.hello.login)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramProof:
+    """A proof came: ask the machine whether the keys fit, and answer its `signature` as a challenge."""
+
+    machine: ScramMachine = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramDone:
+    """The client has taken our signature: it is logged in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +85,24 @@ class SaslFault:
     reason: str
 
 
-Step = Challenge | Claim | SaslFault
+Step = Challenge | Claim | SaslFault | ScramHello | ScramProof | ScramDone
+
+
+def acts_for_another(authzid: str, login: str) -> bool:
+    """Whether the authorization identity is somebody else than who logs in."""
+    return bool(authzid) and authzid.casefold() != login.casefold()
 
 
 class Exchange:
     """One run of one mechanism. `start` once, then `respond` after every `Challenge`."""
 
-    __slots__ = ("_login", "_mechanism")
+    __slots__ = ("_login", "_mechanism", "_scram", "_scram_round")
 
     def __init__(self, mechanism: Mechanism) -> None:
         self._mechanism = mechanism
         self._login: str | None = None
+        self._scram = ScramMachine() if mechanism.is_scram else None
+        self._scram_round = 0
 
     @property
     def mechanism(self) -> Mechanism:
@@ -70,13 +113,16 @@ class Exchange:
         """Begin; `initial` is the decoded initial response, None when the client sent none."""
         if initial is not None:
             return self.respond(initial)
-        # RFC 4616 2: PLAIN's challenge is empty. LOGIN's words are what old clients look for.
-        return Challenge(b"" if self._mechanism is Mechanism.PLAIN else b"Username:")
+        # RFC 4616 2, RFC 5802 5: the client speaks first, so the challenge is empty. LOGIN's words are what old clients
+        # look for.
+        return Challenge(b"Username:" if self._mechanism is Mechanism.LOGIN else b"")
 
     def respond(self, response: bytes) -> Step:
         """Go on with a decoded response."""
         if self._mechanism is Mechanism.PLAIN:
             return _plain(response)
+        if self._scram is not None:
+            return self._scram_step(self._scram, response)
         text = _text(response)
         if text is None:
             return SaslFault("the response is not UTF-8 text")
@@ -84,6 +130,20 @@ class Exchange:
             self._login = text
             return Challenge(b"Password:")
         return Claim("", self._login, text)
+
+    def _scram_step(self, machine: ScramMachine, response: bytes) -> Step:
+        """Three responses, each of its own kind."""
+        self._scram_round += 1
+        match self._scram_round:
+            case 1:
+                hello = machine.hello(response)
+                return SaslFault(hello.reason) if isinstance(hello, ScramFault) else ScramHello(hello, machine)
+            case 2:
+                fault = machine.proof(response)
+                return ScramProof(machine) if fault is None else SaslFault(fault.reason)
+            case _:
+                # RFC 4954 4: what goes with a success is a challenge, and its answer is empty.
+                return SaslFault("an empty response is expected") if response else ScramDone()
 
 
 def _plain(message: bytes) -> Step:

@@ -1,7 +1,8 @@
 """Domains, accounts, aliases and passwords from plain dictionaries."""
 
 from mailserver.mail.address import Mailbox, parse_mailbox
-from mailserver.ports import Account
+from mailserver.mail.scram import salted_keys
+from mailserver.ports import Account, LoggedIn, ScramOffer, Use
 
 
 def box(text: str) -> Mailbox:
@@ -20,6 +21,10 @@ class MemoryDirectory:
         self.aliases = {key.lower(): tuple(box(t) for t in targets) for key, targets in (aliases or {}).items()}
         self.passwords = dict.fromkeys(self.accounts, "secret")
         self.verified: list[tuple[str, str]] = []
+        self.has_scram = False
+        # The device that a password belongs to.
+        self.devices: dict[str, str] = {}
+        self.uses: list[tuple[str, str, str, Use]] = []
 
     def is_local_domain(self, domain):
         return domain in self.domains
@@ -51,16 +56,26 @@ class MemoryDirectory:
                 found |= {target.folded} | self._expanded(target.folded, seen)
         return found
 
-    async def verify(self, login, password):
+    async def verify(self, login, password, use):
         self.verified.append((login, password))
         account = self.accounts.get(login.lower())
         if account is None or not account.is_enabled or self.passwords.get(login.lower()) != password:
             return None
-        return account
+        return LoggedIn(account, self.devices.get(password, ""), password)
 
-    def proof(self, mailbox):
-        return self.passwords.get(mailbox.folded, "")
+    def offers_scram(self):
+        return self.has_scram
+
+    def scram(self, login, use):
+        account = self.accounts.get(login.lower())
+        if account is None:
+            return ScramOffer(b"not anybody", 4096)
+        keys = salted_keys(self.passwords[login.lower()].encode(), b"salt", 4096)
+        return ScramOffer(b"salt", 4096, ((LoggedIn(account, "", self.passwords[login.lower()]), keys),))
+
+    def logged_in(self, who, address, use):
+        self.uses.append((who.account.mailbox.folded, who.device, address, use))
 
     def still_holds(self, mailbox, proof):
         account = self.account(mailbox)
-        return account is not None and account.is_enabled and self.proof(mailbox) == proof
+        return account is not None and account.is_enabled and self.passwords.get(mailbox.folded, "") == proof

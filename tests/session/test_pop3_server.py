@@ -223,7 +223,7 @@ def test_trouble_with_the_maildrop_is_temporary_and_tells_no_paths(trouble):
 def test_too_many_logins_at_once_are_temporary():
     world = World()
 
-    async def verify(login, password):
+    async def verify(login, password, use):
         raise Overloaded
 
     world.directory.verify = verify

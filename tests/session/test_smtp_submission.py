@@ -138,7 +138,7 @@ def test_an_account_that_got_another_password_since_its_login_sends_nothing():
 
 
 def test_too_many_verifications_at_once():
-    async def busy(login, password):
+    async def busy(login, password, use):
         raise Overloaded
 
     client = World(example_directory(verify=busy)).connect(SUBMISSIONS)

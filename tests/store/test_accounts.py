@@ -143,10 +143,10 @@ def test_empty_file_has_no_accounts():
 
 
 ERRORS = [
-    ("version = 2", ["version: 2: written by a newer mailserver; this one reads versions up to 1"]),
-    ("version = 0", ["version: 0: must be 1"]),
-    ('version = "1"', ['version: "1": must be 1']),
-    ("version = true", ["version: true: must be 1"]),
+    ("version = 3", ["version: 3: written by a newer mailserver; this one reads versions up to 2"]),
+    ("version = 0", ["version: 0: must be 2"]),
+    ('version = "1"', ['version: "1": must be 2']),
+    ("version = true", ["version: true: must be 2"]),
     ("acounts = 1", ["acounts: there is no such key (did you mean accounts?)"]),
     ("accounts = 1", ["accounts: 1: must be a table"]),
     ("aliases = []", ["aliases: []: must be a table"]),
@@ -444,7 +444,7 @@ def test_first_account_makes_a_file_that_says_what_it_is(tmp_path):
     assert path.read_text() == (
         "# Accounts, password hashes and aliases of mailserver. Made with `mailserver account` and `mailserver alias`; "
         "edited by\n# hand it is fine too. The server sees a change within a second.\n"
-        f'version = 1\n\n[accounts."alice@example.org"]\npassword = "{HASH}"\n'
+        f'version = 2\n\n[accounts."alice@example.org"]\npassword = "{HASH}"\n'
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -539,7 +539,7 @@ def test_exception_inside_writes_nothing(path):
     assert path.read_text() == FILE
 
 
-@pytest.mark.parametrize("text", ["[accounts.", "version = 2\n", "[accounts]\nalice = 3\n", "aliases = 3\n"])
+@pytest.mark.parametrize("text", ["[accounts.", "version = 3\n", "[accounts]\nalice = 3\n", "aliases = 3\n"])
 def test_broken_or_newer_file_is_left_alone(path, text):
     path.write_text(text)
     with pytest.raises(AccountsError), editing(path) as document:
