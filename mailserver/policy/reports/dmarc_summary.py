@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mailserver.mail.reports import KeptRow
+from mailserver.policy.reports.proof import shown
 
 # Before a stricter policy is advised, all must have been well for so long, with so many messages.
 _DAYS_FOR_QUARANTINE, _DAYS_FOR_REJECT = 14, 28
@@ -49,7 +50,8 @@ class Source:
             self.proven_passed += row.count * is_pass
         else:
             self.unproven += row.count
-        self.reporters[row.reporter] = self.reporters.get(row.reporter, False) or bool(row.proven)
+        name = shown(row.reporter, row.proven)
+        self.reporters[name] = self.reporters.get(name, False) or bool(row.proven)
         for names, found in (
             (self.from_domains, (row.header_from,)),
             (self.dkim_domains, row.dkim_domains),

@@ -8,12 +8,13 @@ import re
 
 from mailserver.mail.authentication_results import NAME, is_ours
 from mailserver.mail.headers import fields
-from mailserver.mail.reports import Report
+from mailserver.mail.reports import IMPORTED, Report
 
 # A comment may hold comments once; ours escape what is in them.
 _COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*\)", re.DOTALL)
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _DOMAIN = rb"([A-Za-z0-9._-]{1,253})"
+_DOMAIN_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)+")
 _DMARC = re.compile(rb"\Admarc=pass\b.*?\bheader\.from=" + _DOMAIN, re.DOTALL)
 _DKIM = re.compile(rb"\Adkim=pass\b.*?\bheader\.d=" + _DOMAIN, re.DOTALL)
 _SPF = re.compile(rb"\Aspf=pass\b.*?\bsmtp\.mailfrom=(?:[^@\s;]*@)?" + _DOMAIN, re.DOTALL)
@@ -43,9 +44,19 @@ def _domains(value: bytes) -> tuple[str, ...]:
 
 def proven_by(report: Report, vouchers: tuple[str, ...]) -> str:
     """The domain that answers for a report; empty when none that does belongs to who the report says it is from."""
-    names = [name.strip(" <>").lower() for name in (report.contact.rpartition("@")[2], report.reporter)]
-    return next((one for one in vouchers for name in names if "." in name and _are_related(one, name)), "")
+    name = report.reporter.strip().lower()
+    # Who calls himself by a domain's name has to be that one; a name in other words is as good as its contact.
+    said = [name] if _DOMAIN_NAME.fullmatch(name) else [report.contact.strip(" <>").rpartition("@")[2].lower()]
+    return next((one for one in vouchers for name in said if "." in one and "." in name and are_related(one, name)), "")
 
 
-def _are_related(one: str, other: str) -> bool:
+def shown(reporter: str, proven: str) -> str:
+    """A reporter's name for people, with who vouches for it where the name does not tell."""
+    if proven in ("", IMPORTED) or are_related(proven, reporter.strip().lower()):
+        return reporter
+    return f"{reporter} ({proven})"
+
+
+def are_related(one: str, other: str) -> bool:
+    """Whether one is the other, or stands below it."""
     return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")

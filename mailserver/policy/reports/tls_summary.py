@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mailserver.mail.reports import KeptTls
+from mailserver.policy.reports.proof import shown
 
 # RFC 8460 4.3: what each result means for whose mail hosts it is about, and what to do.
 _MEANINGS = {
@@ -92,7 +93,8 @@ def tls_summaries(rows: Iterable[KeptTls]) -> list[TlsSummary]:
     for row in rows:
         summary = found.setdefault(row.domain, TlsSummary(row.domain))
         summary.kinds[row.kind] = None
-        summary.reporters[row.reporter] = summary.reporters.get(row.reporter, False) or bool(row.proven)
+        name = shown(row.reporter, row.proven)
+        summary.reporters[name] = summary.reporters.get(name, False) or bool(row.proven)
         if not row.result:
             summary.successes += row.successes
             summary.failures += row.failures
@@ -102,7 +104,7 @@ def tls_summaries(rows: Iterable[KeptTls]) -> list[TlsSummary]:
             trouble = troubles[row.domain, row.result] = Trouble(row.result)
             summary.troubles.append(trouble)
         trouble.sessions += row.count
-        trouble.reporters[row.reporter] = trouble.reporters.get(row.reporter, False) or bool(row.proven)
+        trouble.reporters[name] = trouble.reporters.get(name, False) or bool(row.proven)
         for names, one in ((trouble.hosts, row.host), (trouble.said, row.reason)):
             if one and len(names) < _MOST:
                 names[one] = None
