@@ -55,7 +55,19 @@ def _without(table: dict[str, object], errors: list[WrongKey]) -> dict[str, obje
             part.pop(inner, None)
         else:
             rest.pop(outer, None)
-    return _STAND_INS | rest
+    return _STAND_INS | _known(rest)
+
+
+def _known(table: dict[str, object]) -> dict[str, object]:
+    """Without the keys that are none. Their own names cannot be cut at a dot: a key in quotes may hold any."""
+    kinds = {field.name: field.type for field in attrs.fields(Config) if field.name not in DERIVED}
+    return {
+        name: {key: one for key, one in value.items() if key in key_names(kind)}
+        if isinstance(value, dict) and (kind := kinds[name]) is not None and attrs.has(kind)
+        else value
+        for name, value in table.items()
+        if name in kinds
+    }
 
 
 def key_names(cls: type) -> list[str]:

@@ -15,10 +15,11 @@ from mailserver.store.maildir_names import base_of, delivery_order, unique_of
 PLACES = ("new", "cur")
 # Others may move files while we list; after so many rounds what was seen last is taken.
 _MAX_ROUNDS = 3
-# `1750000000.M000042P`: where names begin like this, text order is delivery order but for ties. Looked at are the dot
-# behind ten digits and the P behind six more; nobody else's names have both.
+# `1750000000.M000042P`: where names begin like this, text order is delivery order but for ties. Looked at is what stands
+# between and behind the digits; nobody else's names have all three.
 _MOMENT = itemgetter(slice(18))
-_SHAPE = itemgetter(slice(10, 19, 8))
+_SHAPE = itemgetter(10, 11, 18)
+_OURS = {(".", "M", "P")}
 
 
 @dataclass(slots=True)
@@ -122,7 +123,10 @@ def _ordered(new: list[str], cur: list[str]) -> list[str]:
 
 def _sort_as_text(names: list[str]) -> bool:
     """Whether all names begin as ours do (`1750000000.M000042P`) and no two with the same moment."""
-    return set(map(_SHAPE, names)) <= {".P"} and len(set(map(_MOMENT, names))) == len(names)
+    try:
+        return set(map(_SHAPE, names)) <= _OURS and len(set(map(_MOMENT, names))) == len(names)
+    except IndexError:  # a name that is shorter
+        return False
 
 
 def unique_parts(paths: list[str]) -> list[str]:
