@@ -138,10 +138,16 @@ def openings(config: Config) -> list[Opening]:
     """Look at modes and owners; at most a few thousand files. Blocks; a folder that cannot be read is left out."""
     found: list[Opening] = []
     state = config.storage.state
-    for folder in (state, config.storage.maildirs):
+    # Another program on the same Maildirs gets there by its group.
+    for folder, closed in ((state, stat.S_IWGRP | stat.S_IRWXO), (config.storage.maildirs, stat.S_IRWXO)):
         mode = _mode(folder)
-        if mode is not None and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            found.append(Opening(f"{folder} can be entered by others ({mode & 0o777:03o})", f"chmod 700 {folder}"))
+        if mode is not None and mode & closed:
+            found.append(
+                Opening(
+                    f"{folder} can be entered by others ({mode & 0o777:03o})",
+                    f"chmod o-rwx,g-w {folder}" if folder == state else f"chmod o-rwx {folder}",
+                )
+            )
     secrets = (config.tls.private_key, config.relay.smarthost_password_file, config.accounts.file)
     for path in secrets:
         mode = _mode(path) if path is not None else None

@@ -43,8 +43,13 @@ def check_records(findings: Iterable[Finding]) -> Iterator[Check]:
             yield passed(name, found, about)
 
 
-def check_dkim(domain: str, keys: list[DkimKey], answers: Mapping[str, TextAnswer], now: float) -> Iterator[Check]:
-    """Keys of one domain: some sign, what signs is published, none is too old. `answers` by `DkimKey.name`."""
+def check_dkim(
+    domain: str, keys: list[DkimKey], answers: Mapping[str, TextAnswer], now: float, *, is_direct: bool = True
+) -> Iterator[Check]:
+    """Keys of one domain: some sign, what signs is published, none is too old. `answers` by `DkimKey.name`.
+
+    `is_direct`: mail leaves without a smarthost, which may sign by itself.
+    """
     name, count = "dkim", 0
     signing = [key for key in keys if key.state(now) is KeyState.ACTIVE]
     waiting = [key for key in keys if key.state(now) is KeyState.WAITING]
@@ -54,7 +59,8 @@ def check_dkim(domain: str, keys: list[DkimKey], answers: Mapping[str, TextAnswe
             yield warned(name, f"mail from {domain} is not signed: its new keys are not published yet", remedy, domain)
         else:
             found = f"mail from {domain} is not signed; many receivers take it for junk"
-            yield failed(name, found, f"mailserver dkim create {domain}, then publish the records", domain)
+            tell = failed if is_direct else warned
+            yield tell(name, found, f"mailserver dkim create {domain}, then publish the records", domain)
         return
     for key in keys:
         if key.state(now) not in _PUBLISHED:

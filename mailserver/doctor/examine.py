@@ -132,7 +132,8 @@ async def _dkim(case: Case) -> Iterable[Check]:
 
     answers = dict(await together(asked(key) for key in keys))
     for domain in case.config.domains:
-        found += dns.check_dkim(domain, [key for key in keys if key.domain == domain], answers, case.now)
+        own = [key for key in keys if key.domain == domain]
+        found += dns.check_dkim(domain, own, answers, case.now, is_direct=not names.goes_by_smarthost(case.config))
     return found
 
 

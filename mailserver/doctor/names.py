@@ -96,10 +96,10 @@ def _reverse_name(config: Config, one: PublicAddress) -> Check:
 def _is_unused(config: Config, version: int) -> bool:
     """Whether no mail leaves by this family, so that nobody looks its names up."""
     only = {AddressFamily.IPV4: 4, AddressFamily.IPV6: 6}.get(config.relay.address_family, version)
-    return only != version or _goes_by_smarthost(config)
+    return only != version or goes_by_smarthost(config)
 
 
-def _goes_by_smarthost(config: Config) -> bool:
+def goes_by_smarthost(config: Config) -> bool:
     """Whether all mail for others leaves through somebody else's server."""
     relay = config.relay
     return relay.smarthost is not None and not relay.smarthost_domains and not relay.smarthost_after
@@ -114,7 +114,7 @@ def check_lists(config: Config, survey: Survey) -> Iterator[Check]:
     if not survey.addresses:
         yield unknown(name, "this machine's public address is not known", _NO_ADDRESS)
         return
-    by_smarthost = _goes_by_smarthost(config)
+    by_smarthost = goes_by_smarthost(config)
     for one in survey.addresses:
         about = str(one.address)
         for zone in one.listed_on:
@@ -141,7 +141,7 @@ def check_lists(config: Config, survey: Survey) -> Iterator[Check]:
 def check_port25(config: Config, survey: Survey) -> Iterator[Check]:
     """Other servers can be reached on port 25."""
     name = "port25"
-    if _goes_by_smarthost(config):
+    if goes_by_smarthost(config):
         yield skipped(name, "all mail leaves through the smarthost")
         return
     out = survey.outward

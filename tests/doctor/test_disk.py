@@ -118,7 +118,17 @@ def test_folders_others_can_enter(tmp_path):
     config.storage.state.mkdir(mode=0o755)
     config.storage.maildirs.mkdir(mode=0o700)
     (found,) = check_permissions(openings(config))
-    assert (found.verdict, found.remedy) == (WARN, f"chmod 700 {config.storage.state}")
+    assert (found.verdict, found.remedy) == (WARN, f"chmod o-rwx,g-w {config.storage.state}")
+
+
+def test_a_group_may_read_mail_for_another_program(tmp_path):
+    config = configured(tmp_path)
+    config.storage.state.mkdir(mode=0o700)
+    config.storage.maildirs.mkdir()
+    config.storage.maildirs.chmod(0o2770)
+    assert words(config) == ["state, keys, accounts and mail are the server's alone"]
+    config.storage.maildirs.chmod(0o775)
+    assert "can be entered by others" in words(config)[0]
 
 
 def test_files_others_can_read(tmp_path):

@@ -63,6 +63,11 @@ def test_dkim_keys(keys, seen, verdict, words):
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 
+def test_a_smarthost_may_sign_by_itself():
+    (found,) = check_dkim(DOMAIN, [], {}, NOW, is_direct=False)
+    assert found.verdict is WARN
+
+
 RECORD = ("v=STSv1; id=20250101",)
 MX = (MxRecord(10, "mail.example.org"),)
 

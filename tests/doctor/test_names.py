@@ -14,7 +14,7 @@ from mailserver.doctor.names import (
     check_resolver,
 )
 from mailserver.survey.values import Behind, Outward, Port25, PublicAddress, Survey, Time
-from tests.doctor.configs import configured
+from tests.doctor.configs import plain
 from tests.fakes.world import ip
 
 PASS, WARN, FAIL, UNKNOWN, SKIP = Verdict
@@ -91,8 +91,8 @@ def one(checks):
         pytest.param({"addresses": (good(V4),)}, FAIL, f"leads to {V6} too", id="an AAAA of a machine without IPv6"),
     ],
 )
-def test_the_host_name_leads_here(tmp_path, about, verdict, words):
-    found = one(check_hostname(configured(tmp_path), replace(BASE, **about)))
+def test_the_host_name_leads_here(about, verdict, words):
+    found = one(check_hostname(plain(), replace(BASE, **about)))
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 
@@ -117,15 +117,15 @@ ISP = PublicAddress(ip(V4), True, ("host-7.isp.example",), True)
         pytest.param("", (), UNKNOWN, "public address is not known", id="no address"),
     ],
 )
-def test_addresses_have_names(tmp_path, text, addresses, verdict, words):
-    found = one(check_names(configured(tmp_path, text), replace(BASE, addresses=addresses)))
+def test_addresses_have_names(text, addresses, verdict, words):
+    found = one(check_names(plain(text), replace(BASE, addresses=addresses)))
     if verdict is PASS:
-        found = next(iter(check_names(configured(tmp_path, text), replace(BASE, addresses=addresses))))
+        found = next(iter(check_names(plain(text), replace(BASE, addresses=addresses))))
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 
-def test_the_remedy_for_ipv6_without_a_name_is_to_leave_it(tmp_path):
-    found = one(check_names(configured(tmp_path), replace(BASE, addresses=(NAMELESS6,))))
+def test_the_remedy_for_ipv6_without_a_name_is_to_leave_it():
+    found = one(check_names(plain(), replace(BASE, addresses=(NAMELESS6,))))
     assert 'relay.address_family = "ipv4"' in found.remedy
 
 
@@ -145,17 +145,17 @@ ALL = ("zen.spamhaus.org", "bl.spamcop.net", "psbl.surriel.com")
         pytest.param("[doctor]\nlists = []\n", {}, SKIP, "doctor.lists is empty", id="off"),
     ],
 )
-def test_lists(tmp_path, text, about, verdict, words):
-    found = one(check_lists(configured(tmp_path, text), replace(BASE, addresses=(good(V4, **about),))))
+def test_lists(text, about, verdict, words):
+    found = one(check_lists(plain(text), replace(BASE, addresses=(good(V4, **about),))))
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 
-def test_lists_of_no_address(tmp_path):
-    assert one(check_lists(configured(tmp_path), replace(BASE, addresses=()))).verdict is UNKNOWN
+def test_lists_of_no_address():
+    assert one(check_lists(plain(), replace(BASE, addresses=()))).verdict is UNKNOWN
 
 
-def test_two_lists_are_two_findings(tmp_path):
-    found = list(check_lists(configured(tmp_path), replace(BASE, addresses=(good(V4, listed_on=ALL[:2]),))))
+def test_two_lists_are_two_findings():
+    found = list(check_lists(plain(), replace(BASE, addresses=(good(V4, listed_on=ALL[:2]),))))
     assert [check.key for check in found] == [f"lists {V4} {zone}" for zone in ALL[:2]]
 
 
@@ -172,8 +172,8 @@ def test_two_lists_are_two_findings(tmp_path):
         (SMART, Outward(Port25.BLOCKED), SKIP, "through the smarthost"),
     ],
 )
-def test_port_25(tmp_path, text, outward, verdict, words):
-    found = one(check_port25(configured(tmp_path, text), replace(BASE, outward=outward)))
+def test_port_25(text, outward, verdict, words):
+    found = one(check_port25(plain(text), replace(BASE, outward=outward)))
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 
@@ -193,9 +193,9 @@ NO_DANE = '[relay]\ndane = "off"\n'
         ("", ("127.0.0.1", 53), False, FAIL, "the system's name servers: no answer"),
     ],
 )
-def test_the_resolver(tmp_path, text, validating, answers, verdict, words):
+def test_the_resolver(text, validating, answers, verdict, words):
     survey = replace(BASE, validating_resolver=validating)
-    found = one(check_resolver(configured(tmp_path, text), survey, answers))
+    found = one(check_resolver(plain(text), survey, answers))
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 

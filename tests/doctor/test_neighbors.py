@@ -15,7 +15,7 @@ from mailserver.doctor.neighbors import (
     socket_trouble,
 )
 from mailserver.mail.dns import CannotTell, NoRecords, NoSuchName
-from tests.doctor.configs import configured
+from tests.doctor.configs import plain
 from tests.fakes.world import ip
 
 PASS, WARN, FAIL, UNKNOWN, SKIP = Verdict
@@ -60,15 +60,15 @@ AT = '[rspamd]\nurl = "http://127.0.0.1:11333"\n'
         (AT + 'when_down = "defer"\n', "the connection was refused", FAIL),
     ],
 )
-def test_rspamd(tmp_path, text, trouble, verdict):
-    found = check_rspamd(configured(tmp_path, text), trouble)
+def test_rspamd(text, trouble, verdict):
+    found = check_rspamd(plain(text), trouble)
     assert found.verdict is verdict
     assert trouble in found.finding
 
 
-def test_where_rspamd_is_asked(tmp_path):
-    assert ping_url(configured(tmp_path, AT).rspamd.url) == "http://127.0.0.1:11333/ping"
-    assert ping_url(configured(tmp_path, '[rspamd]\nurl = "unix:/run/rspamd.sock"\n').rspamd.url) == ""
+def test_where_rspamd_is_asked():
+    assert ping_url(plain(AT).rspamd.url) == "http://127.0.0.1:11333/ping"
+    assert ping_url(plain('[rspamd]\nurl = "unix:/run/rspamd.sock"\n').rspamd.url) == ""
 
 
 def test_a_unix_socket_is_connected_to(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from mailserver.doctor.check import Verdict
 from mailserver.doctor.people import check_passwords, check_postmaster
 from mailserver.store.account_tables import read_tables
-from tests.doctor.configs import configured
+from tests.doctor.configs import plain
 
 PASS, WARN, FAIL, UNKNOWN, SKIP = Verdict
 ALICE = '[accounts."alice@example.org"]\n'
@@ -25,8 +25,8 @@ def tables(config, text):
         ('[accounts."bob@example.org"]\n[aliases]\n"postmaster@example.org" = ["bob@example.org"]\n', FAIL),
     ],
 )
-def test_postmaster_and_abuse_reach_somebody(tmp_path, accounts, verdict):
-    config = configured(tmp_path)
+def test_postmaster_and_abuse_reach_somebody(accounts, verdict):
+    config = plain()
     (found,) = check_postmaster(config, tables(config, accounts))
     assert found.verdict is verdict
     assert bool(found.remedy) is (verdict is FAIL)
@@ -49,8 +49,8 @@ def test_postmaster_and_abuse_reach_somebody(tmp_path, accounts, verdict):
         ("secret", FAIL),
     ],
 )
-def test_hashes(tmp_path, stored, verdict):
-    config = configured(tmp_path)
+def test_hashes(stored, verdict):
+    config = plain()
     (found,) = check_passwords(tables(config, f'{ALICE}password = "{stored}"\n'))
     assert found.verdict is verdict
     assert stored not in found.finding
@@ -58,8 +58,8 @@ def test_hashes(tmp_path, stored, verdict):
         assert "alice@example.org" in found.finding
 
 
-def test_many_are_not_all_named(tmp_path):
-    config = configured(tmp_path)
+def test_many_are_not_all_named():
+    config = plain()
     text = "".join(f'[accounts."u{number}@example.org"]\npassword = "$1$salt$hash"\n' for number in range(9))
     (found,) = check_passwords(tables(config, text))
     assert "and 6 more" in found.finding

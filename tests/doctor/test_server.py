@@ -16,7 +16,7 @@ from mailserver.doctor.server import (
     check_server,
 )
 from mailserver.survey.values import PublicAddress
-from tests.doctor.configs import configured
+from tests.doctor.configs import plain
 from tests.doctor.test_names import BASE, HOST, V4
 from tests.fakes.awaiting import run, start
 from tests.fakes.clock import FakeClock
@@ -44,14 +44,14 @@ def test_a_server_that_does_not_run_fails():
         (ServerFacts("process 1 (server)", 256), FAIL),
     ],
 )
-def test_open_files(tmp_path, server, verdict):
-    assert check_open_files(configured(tmp_path), server).verdict is verdict
+def test_open_files(server, verdict):
+    assert check_open_files(plain(), server).verdict is verdict
 
 
-def test_warnings_of_the_configuration(tmp_path):
-    (found,) = check_configuration(configured(tmp_path), ["postmaster: is told elsewhere"])
+def test_warnings_of_the_configuration():
+    (found,) = check_configuration(plain(), ["postmaster: is told elsewhere"])
     assert found.verdict is PASS
-    config = configured(tmp_path, '[relay]\nsmarthost_username = "me"\nsmarthost_password_file = "x"\n')
+    config = plain('[relay]\nsmarthost_username = "me"\nsmarthost_password_file = "x"\n')
     found = list(check_configuration(config, [f"{config.accounts.file}: aliases.x: has no effect"]))
     assert [one.verdict for one in found] == [WARN] * 3
     assert found[0].finding.startswith("relay.smarthost_username: ")
@@ -80,9 +80,9 @@ pop3s = []
         ('smtp = ["systemd:domain=INET6:index=0"]', (None, 0, True)),
     ],
 )
-def test_where_a_listener_is_reached_from_here(tmp_path, listen, expected):
+def test_where_a_listener_is_reached_from_here(listen, expected):
     rest = "".join(f"{service} = []\n" for service in ("submission", "submissions", "pop3", "pop3s"))
-    (found,) = places(configured(tmp_path, f"[listen]\n{listen}\n{rest}"))
+    (found,) = places(plain(f"[listen]\n{listen}\n{rest}"))
     assert (found.address, found.port, found.is_for_all) == (expected[0] and ip(expected[0]), *expected[1:])
 
 
@@ -96,28 +96,26 @@ def test_where_a_listener_is_reached_from_here(tmp_path, listen, expected):
         ("the connection was refused", (TLS_OK, b"220 m\r\n"), [FAIL, PASS, SKIP], "the connection was refused"),
     ],
 )
-def test_each_listener_is_greeted(tmp_path, smtp, submissions, verdicts, words):
+def test_each_listener_is_greeted(smtp, submissions, verdicts, words):
     dialer = MemoryDialer({"127.0.0.1": [smtp, submissions]})
-    found = run(check_listeners(places(configured(tmp_path, LISTEN)), HOST, dialer, FakeClock(), is_running=True))
+    found = run(check_listeners(places(plain(LISTEN)), HOST, dialer, FakeClock(), is_running=True))
     assert [one.verdict for one in found] == verdicts
     assert dialer.dialed == [("127.0.0.1", 2525), ("127.0.0.1", 2465)]
     assert any(words in one.finding for one in found)
     assert all(stream.ending for stream in dialer.streams)
 
 
-def test_a_silent_listener_is_not_waited_for_long(tmp_path):
+def test_a_silent_listener_is_not_waited_for_long():
     clock = FakeClock()
     dialer = MemoryDialer({"127.0.0.1": [(SILENCE,), (TLS_OK, b"220 m\r\n")]})
-    looking = start(check_listeners(places(configured(tmp_path, LISTEN)), HOST, dialer, clock, is_running=True))
+    looking = start(check_listeners(places(plain(LISTEN)), HOST, dialer, clock, is_running=True))
     clock.advance(GREETING_S)
     assert looking.result[0].verdict is FAIL
     assert "it says nothing" in looking.result[0].finding
 
 
-def test_listeners_of_a_server_that_does_not_run_are_not_known(tmp_path):
-    (found,) = run(
-        check_listeners(places(configured(tmp_path, LISTEN)), HOST, MemoryDialer(), FakeClock(), is_running=False)
-    )
+def test_listeners_of_a_server_that_does_not_run_are_not_known():
+    (found,) = run(check_listeners(places(plain(LISTEN)), HOST, MemoryDialer(), FakeClock(), is_running=False))
     assert found.verdict is UNKNOWN
 
 
@@ -136,16 +134,16 @@ HERE = PublicAddress(ip(V4), True)
         pytest.param((HERE,), "", False, UNKNOWN, "does not run", id="down"),
     ],
 )
-def test_the_public_address_answers(tmp_path, addresses, connection, is_running, verdict, words):
+def test_the_public_address_answers(addresses, connection, is_running, verdict, words):
     dialer = MemoryDialer({V4: [connection]})
     survey = replace(BASE, addresses=addresses)
-    where = places(configured(tmp_path))
+    where = places(plain())
     (found,) = run(check_reachable(survey, where, HOST, dialer, FakeClock(), is_running=is_running))
     assert (found.verdict, words in found.finding) == (verdict, True), found
 
 
-def test_nobody_is_to_reach_what_listens_on_loopback(tmp_path):
-    where = places(configured(tmp_path, LISTEN))
+def test_nobody_is_to_reach_what_listens_on_loopback():
+    where = places(plain(LISTEN))
     (found,) = run(check_reachable(BASE, where, HOST, MemoryDialer(), FakeClock(), is_running=True))
     assert found.verdict is SKIP
 
@@ -159,6 +157,6 @@ def test_nobody_is_to_reach_what_listens_on_loopback(tmp_path):
         (LISTEN + '[doctor]\naddresses = ["127.0.0.1"]\n', True),
     ],
 )
-def test_who_is_on_the_internet(tmp_path, text, is_there):
+def test_who_is_on_the_internet(text, is_there):
     text = text.replace('"tcp:2465"', '"tcp:2465:interface=127.0.0.1"')
-    assert (why_not_on_internet(configured(tmp_path, text)) == "") is is_there
+    assert (why_not_on_internet(plain(text)) == "") is is_there
