@@ -229,7 +229,8 @@ def journal() -> Iterator[bytes]:
 
 
 def config() -> Iterator[bytes]:
-    yield (_ROOT / "etc" / "mailserver.toml").read_bytes()
+    lines = (_ROOT / "etc" / "mailserver.toml").read_bytes().splitlines()
+    yield b"\n".join(line for line in lines if not line.startswith(b"#"))
     yield b'hostname = "m.a.b"\ndomains = ["x.example"]\npostmaster = "a@x.example"\n[listen]\nsmtp = ["tcp:25"]\n'
     yield b'hostname = 3\n[smtp]\nmax_message_size = "x"\n[[hold]]\nsender = "a@b.c"\n[relay.routes]\n"x" = "1.2.3.4"\n'
 
