@@ -20,7 +20,7 @@ from mailserver.dkim_keeper import DkimKeeper
 from mailserver.doctor.plug import doctor_commands, doctor_services
 from mailserver.foundation import Foundation
 from mailserver.frontdesk import FrontDesk, login_guesses
-from mailserver.junk_keeper import JunkKeeper, junk_folders
+from mailserver.junk_keeper import junk_folders, make_weigher
 from mailserver.login_plug import login_parts
 from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope, Notify, Recipient
@@ -190,7 +190,7 @@ class Assembly:
         self.pickup = self._pickup()
 
     def _smtp_doors(self, reactor: Any) -> SmtpDoors:
-        junk = JunkKeeper(
+        weigher = make_weigher(
             self._config,
             reactor,
             self._junk_folders,
@@ -210,7 +210,7 @@ class Assembly:
             make_success_report=self._success_report,
             signer=self._signer,
             authentication=self._authentication(),
-            weigher=junk.weigher,
+            weigher=weigher,
         )
 
     def _authentication(self) -> Authentication | None:

@@ -7,11 +7,11 @@ from mailserver.config.junk import Dnsbl, WhenDown
 from mailserver.maillog import Sink
 from mailserver.policy.junk import JunkFolders
 from mailserver.ports import Blocking, Clock, Directory, Resolver
-from mailserver.session.weighing import ScanSettings, Weigher
 
 if TYPE_CHECKING:
     from mailserver.net.rspamd import Rspamd
     from mailserver.session.list_check import BlockLists
+    from mailserver.session.weighing import Weigher
 
 
 def junk_folders(config: Config, directory: Directory) -> JunkFolders:
@@ -19,36 +19,34 @@ def junk_folders(config: Config, directory: Directory) -> JunkFolders:
     return JunkFolders(directory, config.junk.deliver)
 
 
-class JunkKeeper:
-    """`weigher` is None when nothing that is configured could find junk; then nothing is imported or asked either."""
+def make_weigher(
+    config: Config,
+    reactor: Any,
+    folders: JunkFolders,
+    *,
+    resolver: Resolver,
+    blocking: Blocking,
+    clock: Clock,
+    log: Sink,
+) -> "Weigher | None":
+    """None when nothing that is configured could find junk; then nothing is imported or asked either."""
+    rspamd = _rspamd(config, reactor, blocking, clock, log)
+    lists = _lists(config, resolver, clock, log)
+    takes_quarantine = _takes_quarantine(config)
+    if rspamd is None and lists is None and not takes_quarantine:
+        return None
+    from mailserver.session.weighing import ScanSettings, Weigher
 
-    def __init__(
-        self,
-        config: Config,
-        reactor: Any,
-        folders: JunkFolders,
-        *,
-        resolver: Resolver,
-        blocking: Blocking,
-        clock: Clock,
-        log: Sink,
-    ) -> None:
-        self.weigher: Weigher | None = None
-        rspamd = _rspamd(config, reactor, blocking, clock, log)
-        lists = _lists(config, resolver, clock, log)
-        takes_quarantine = _takes_quarantine(config)
-        if rspamd is None and lists is None and not takes_quarantine:
-            return
-        self.weigher = Weigher(
-            folders,
-            resolver,
-            clock,
-            lists=lists,
-            scanner=rspamd,
-            scanning=ScanSettings(config.rspamd.when_down is WhenDown.DEFER, config.rspamd.logins),
-            takes_quarantine=takes_quarantine,
-            concerns_loopback=config.authentication.check_loopback,
-        )
+    return Weigher(
+        folders,
+        resolver,
+        clock,
+        lists=lists,
+        scanner=rspamd,
+        scanning=ScanSettings(config.rspamd.when_down is WhenDown.DEFER, config.rspamd.logins),
+        takes_quarantine=takes_quarantine,
+        concerns_loopback=config.authentication.check_loopback,
+    )
 
 
 def _takes_quarantine(config: Config) -> bool:

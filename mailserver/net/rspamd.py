@@ -25,16 +25,8 @@ from zope.interface import implementer
 from mailserver.mail.reply import printable
 from mailserver.maillog import NeighborBack, NeighborDown, Sink
 from mailserver.policy.rspamd import MAX_ANSWER_OCTETS, NoAnswer, read_answer
-from mailserver.ports import (
-    Blocking,
-    Clock,
-    Lane,
-    NotScanned,
-    Overloaded,
-    Scanned,
-    ScanRequest,
-    StoredContent,
-)
+from mailserver.ports import Blocking, Clock, Lane, Overloaded, StoredContent
+from mailserver.ports.scanning import NotScanned, Scanned, ScanRequest
 
 _PIECE_OCTETS = 64 << 10
 # How long nobody asks after the first failure; twice as long after each further one, up to the last.

@@ -9,7 +9,7 @@ import json
 import math
 
 from mailserver.mail.junk import usable_field
-from mailserver.ports import ScanAction, Scanned
+from mailserver.ports.scanning import ScanAction, Scanned
 
 MAX_ANSWER_OCTETS = 1 << 20
 _MAX_SYMBOLS = 20

@@ -36,7 +36,6 @@ from mailserver.ports.outbound import (
     TlsUse,
     Transmitter,
 )
-from mailserver.ports.scanning import NotScanned, ScanAction, Scanned, Scanner, ScanRequest
 from mailserver.ports.storage import (
     Acceptance,
     Committer,
@@ -88,17 +87,12 @@ __all__ = [
     "NextHop",
     "NoDestination",
     "NotOpened",
-    "NotScanned",
     "Opened",
     "Overloaded",
     "PeerTls",
     "RecordResolver",
     "Report",
     "Resolver",
-    "ScanAction",
-    "ScanRequest",
-    "Scanned",
-    "Scanner",
     "ScramOffer",
     "SignedResolver",
     "Spooler",

@@ -11,6 +11,7 @@ Received, as 4.4 wants it: it is what finds a misused login.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from mailserver.mail import reply as replies
 from mailserver.mail.address import Mailbox
@@ -22,24 +23,25 @@ from mailserver.mail.junk import without_marks
 from mailserver.mail.peer import Peer
 from mailserver.mail.reply import Reply
 from mailserver.mail.trace import local_trace, protocol_name, received_field, received_from_user, source_text
-from mailserver.policy.dnsbl import NOT_LISTED, Listing
 from mailserver.policy.routing import Here, Route
 from mailserver.ports import (
     Acceptance,
     Account,
     LocalCopy,
     Report,
-    ScanRequest,
     SuccessReport,
     TlsDetails,
 )
 from mailserver.session.authentication import MessageAuthentication
-from mailserver.session.list_check import ListCheck
 from mailserver.session.seal import Seal
 from mailserver.session.sender_check import NOT_ASKED, SenderCheck, SpfFindings
 from mailserver.session.smtp_profile import SmtpDoors
 from mailserver.session.submission_header import completed, from_refusal
-from mailserver.session.weighing import ClientName, Weighing
+
+if TYPE_CHECKING:
+    from mailserver.policy.dnsbl import Listing
+    from mailserver.session.list_check import ListCheck
+    from mailserver.session.weighing import ClientName, Weighing
 
 # Contents up to this size are held in memory whole; of larger ones this much was seen when they are prepared.
 LARGE_OCTETS = 256 * 1024
@@ -123,9 +125,9 @@ class Transaction:
     sender_check: SenderCheck | None = None
     spf: SpfFindings = NOT_ASKED
     # What block lists say, and the client's name in DNS, where somebody wants to know.
-    listing: Listing = NOT_LISTED
-    domain_check: ListCheck | None = None
-    client_name: ClientName | None = None
+    listing: "Listing | None" = None
+    domain_check: "ListCheck | None" = None
+    client_name: "ClientName | None" = None
     # Why it was refused, where the reply does not say all of it.
     detail: str = ""
 
@@ -148,7 +150,7 @@ class Prepared:
     seal: Seal | None = None
     body_start: int = 0
     # What finds out whether it is junk; None for nothing.
-    weighing: Weighing | None = None
+    weighing: "Weighing | None" = None
 
 
 class Preparation:
@@ -233,23 +235,10 @@ class Preparation:
             arrival.peer, is_stranger=arrival.is_stranger, is_login=arrival.account is not None
         )
 
-    def _weighing(self, transaction: Transaction, queue_id: QueueId) -> Weighing | None:
-        arrival = transaction.arrival
-        if self._weigher is None or not self._is_weighed(arrival):
+    def _weighing(self, transaction: Transaction, queue_id: QueueId) -> "Weighing | None":
+        if self._weigher is None or not self._is_weighed(transaction.arrival):
             return None
-        sender = transaction.envelope.reverse_path
-        request = ScanRequest(
-            queue_id,
-            arrival.peer.address,
-            arrival.hello,
-            "",
-            "" if sender is None else str(sender),
-            tuple(str(recipient.mailbox) for recipient in transaction.recipients),
-            arrival.login,
-        )
-        return self._weigher.weighing(
-            request, transaction.listing, transaction.client_name, is_stranger=arrival.is_stranger
-        )
+        return self._weigher.weighing(transaction, queue_id)
 
     def _trace(self, transaction: Transaction) -> bytes:
         return b"" if self._authentication is None else self._authentication.trace(transaction.spf)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mailserver.config.schema import AuthWithoutTls
 from mailserver.mail.ids import QueueId
@@ -11,7 +12,9 @@ from mailserver.policy.limits import LoginGuesses
 from mailserver.ports import Clock, Committer, Credentials, Directory, MakeSuccessReport
 from mailserver.session.authentication import Authentication
 from mailserver.session.signing import Signer
-from mailserver.session.weighing import Weigher
+
+if TYPE_CHECKING:
+    from mailserver.session.weighing import Weigher
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +80,4 @@ class SmtpDoors:
     signer: Signer | None = None
     authentication: Authentication | None = None
     # None: nothing is junk.
-    weigher: Weigher | None = None
+    weigher: "Weigher | None" = None

@@ -17,7 +17,6 @@ from mailserver.policy.relaying import Standing, refusal
 from mailserver.policy.routing import find_route
 from mailserver.policy.senders import may_send_as, sending_addresses
 from mailserver.ports import Account, Answer, Then, TlsDetails
-from mailserver.session.listed import Listed
 from mailserver.session.smtp_acceptance import Arrival, Preparation, Transaction
 from mailserver.session.smtp_intake import MessageIntake
 from mailserver.session.smtp_login import Login
@@ -77,7 +76,9 @@ class SmtpSession:
         self._preparation = Preparation(doors, max_hops=settings.max_hops)
         self._intake = MessageIntake(self._preparation, doors)
         self._listed = (
-            Listed(doors.weigher, settings) if doors.weigher is not None and not profile.requires_auth else None
+            None
+            if doors.weigher is None or profile.requires_auth
+            else doors.weigher.listed(peer, settings.trusted_networks)
         )
         self._hello: Hello | None = None
         self._tls: TlsDetails | None = None
@@ -101,7 +102,7 @@ class SmtpSession:
     async def greet(self) -> Answer[Reply]:
         """The banner."""
         if self._listed is not None:
-            self._listed.begin(self._peer)
+            self._listed.begin()
         return Answer(replies.banner(self._settings.hostname))
 
     async def answer(self, event: SmtpEvent) -> Answer[Reply]:

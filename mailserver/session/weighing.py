@@ -7,6 +7,7 @@ account wants its junk; or nothing. `Weigher` is one for the server and only the
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -16,26 +17,25 @@ from mailserver.mail import reply as replies
 from mailserver.mail.address import Mailbox
 from mailserver.mail.ids import QueueId
 from mailserver.mail.junk import PLACE, Marks, fields_of, padded_fields_of
-from mailserver.mail.peer import Peer
+from mailserver.mail.peer import IpNetwork, Peer
 from mailserver.mail.reply import Reply
 from mailserver.maillog import Weighed
 from mailserver.policy.dmarc.result import Disposition
 from mailserver.policy.dnsbl import NOT_LISTED, Listing
-from mailserver.policy.junk import is_always_reachable
 from mailserver.ports import (
     Acceptance,
     Cancellable,
     Clock,
-    NotScanned,
     Resolver,
-    ScanAction,
-    Scanned,
-    Scanner,
-    ScanRequest,
     StoredContent,
 )
+from mailserver.ports.scanning import NotScanned, ScanAction, Scanned, Scanner, ScanRequest
 from mailserver.session.authentication import Findings
 from mailserver.session.list_check import BlockLists
+from mailserver.session.listed import Listed
+
+if TYPE_CHECKING:
+    from mailserver.session.smtp_acceptance import Transaction
 
 # How long the client's name in DNS may take, from the first recipient on; then it has none.
 NAME_LIMIT_S = 2.0
@@ -132,27 +132,34 @@ class Weigher:
         """Begin to look up the client's name, if somebody will want to know."""
         return None if self._scanner is None else ClientName(peer, self._resolver, self._clock)
 
-    def refusal(self, listing: Listing, recipient: Mailbox) -> Reply | None:
-        """Why a listed client may not send to this recipient; None when it may."""
-        if self.lists is None or not listing.hits:
+    def listed(self, peer: Peer, trusted: tuple[IpNetwork, ...]) -> Listed | None:
+        """What lists say about a client; None when they are not asked about it."""
+        if self.lists is None or peer.is_in(trusted) or not self.lists.concerns(peer):
             return None
-        refuse_at = self.lists.settings.refuse_at
-        if refuse_at is None or listing.weight < refuse_at or is_always_reachable(recipient):
-            return None
-        return replies.listed((hit.subject, hit.listed_by.name, hit.explanation) for hit in listing.against)
+        return Listed(self.lists, peer)
 
-    def weighing(
-        self, request: ScanRequest, listing: Listing, client_name: ClientName | None, *, is_stranger: bool
-    ) -> "Weighing | None":
+    def weighing(self, transaction: "Transaction", queue_id: QueueId) -> "Weighing | None":
         """For one message; None when there is nothing that could be found at its end."""
+        arrival, listing = transaction.arrival, transaction.listing or NOT_LISTED
+        is_stranger = arrival.is_stranger
         scanner = self._scanner if is_stranger or self._scanning.scans_logins else None
         if scanner is None and not (is_stranger and (self._takes_quarantine or listing.hits)):
             return None
+        sender = transaction.envelope.reverse_path
+        request = ScanRequest(
+            queue_id,
+            arrival.peer.address,
+            arrival.hello,
+            "",
+            "" if sender is None else str(sender),
+            tuple(str(recipient.mailbox) for recipient in transaction.recipients),
+            arrival.login,
+        )
         junk_at = None if self.lists is None else self.lists.settings.junk_at
         return Weighing(
             request,
             listing,
-            client_name,
+            transaction.client_name,
             scanner,
             self._junk_folder,
             is_listed=junk_at is not None and listing.weight >= junk_at,
@@ -259,6 +266,3 @@ class Weighing:
 
 def _broke(failure: Failure) -> None:
     _log.failure("looking up a client's name broke", failure=failure)
-
-
-__all__ = ["NOT_LISTED", "ClientName", "ScanSettings", "Weigher", "Weighing"]

@@ -12,7 +12,8 @@ from twisted.internet.protocol import Factory, Protocol
 
 from mailserver.net.clock import ReactorClock
 from mailserver.net.rspamd import Rspamd, RspamdSettings
-from mailserver.ports import NotScanned, ScanAction, Scanned, ScanRequest, StoredContent
+from mailserver.ports import StoredContent
+from mailserver.ports.scanning import NotScanned, ScanAction, Scanned, ScanRequest
 from tests.fakes.blocking import DirectBlocking
 from tests.integration.server import free_ports
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.policy.rspamd import MAX_ANSWER_OCTETS, NoAnswer, read_answer
-from mailserver.ports import ScanAction
+from mailserver.ports.scanning import ScanAction
 
 # As rspamd 3.4 said it.
 REAL = (

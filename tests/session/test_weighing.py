@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from mailserver.mail.dmarc import DmarcUse
 from mailserver.mail.junk import JunkDelivery
 from mailserver.policy.junk import JunkFolders
-from mailserver.ports import NotScanned, ScanAction, Scanned, StorageTrouble
+from mailserver.ports import StorageTrouble
+from mailserver.ports.scanning import NotScanned, ScanAction, Scanned
 from mailserver.session.authentication import Authentication, SpfSettings
 from mailserver.session.dmarc_check import DmarcSettings
 from mailserver.session.smtp_profile import SMTP, SUBMISSION
@@ -223,10 +224,10 @@ def test_what_the_filter_is_told():
 
 
 def test_a_name_that_does_not_come_is_not_waited_for_long():
-    resolver = MemoryResolver()
+    resolver, never = MemoryResolver(), Deferred()
 
     async def pointer(address):
-        return await Deferred()
+        return await never
 
     resolver.pointer = pointer
     site = Site(resolver=resolver)
