@@ -135,9 +135,14 @@ class Opening:
 
 
 def openings(config: Config) -> list[Opening]:
-    """Look at modes and owners; at most a few thousand files. Blocks; a folder that cannot be read is left out."""
+    """Look at modes and owners; at most a few thousand files. Blocks; what cannot be read below is left out.
+
+    Raises `OSError` when the state folder itself cannot be looked into.
+    """
     found: list[Opening] = []
     state = config.storage.state
+    if state.exists():
+        os.scandir(state).close()
     # Another program on the same Maildirs gets there by its group.
     for folder, closed in ((state, stat.S_IWGRP | stat.S_IRWXO), (config.storage.maildirs, stat.S_IRWXO)):
         mode = _mode(folder)
@@ -197,7 +202,7 @@ def check_permissions(found: Iterable[Opening]) -> Iterator[Check]:
     for one in found:
         all_well = False
         tell = failed if one.is_fatal else warned
-        yield tell(name, one.finding, one.remedy, one.remedy.rpartition(" ")[2])
+        yield tell(name, one.finding, one.remedy, "owner" if one.is_fatal else one.remedy.rpartition(" ")[2])
     if all_well:
         yield passed(name, "state, keys, accounts and mail are the server's alone")
 
