@@ -1,13 +1,12 @@
-"""`mailserver account`: add, list, passwd, disable, enable, remove."""
-
-from typing import NoReturn
+"""`mailserver account`: add, list, passwd, disable, enable, remove; app passwords are in `app_password`."""
 
 import click
 
+from mailserver.cli.app_password import app_password, require_app_passwords
 from mailserver.cli.context import CliContext, mailbox_argument
-from mailserver.cli.directory import change_accounts, load_accounts, remarks, require_local
+from mailserver.cli.directory import change_accounts, load_accounts, refuse_unknown, remarks, require_local
 from mailserver.mail.address import Mailbox
-from mailserver.store.accounts import AccountsFile
+from mailserver.store.account_credentials import AccountCredentials
 from mailserver.store.accounts_edit import EntryExists, NoSuchEntry
 from mailserver.store.passwords import MAX_PASSWORD_OCTETS, Passwords, generate_password, weakness
 from mailserver.store.paths import maildir_path
@@ -24,8 +23,12 @@ def account() -> None:
     """People with a mailbox here, and their passwords.
 
     ADDRESS is the whole address, such as alice@example.org; it is also the login name. The server sees a change within
-    a second. Passwords are stored as argon2id hashes in the accounts file.
+    a second. Passwords are stored as argon2id hashes in the accounts file, with keys for SCRAM beside them.
     """
+
+
+account.add_command(app_password)
+account.add_command(require_app_passwords)
 
 
 @account.command()
@@ -68,7 +71,7 @@ def passwd(context: CliContext, address: str, password_stdin: bool) -> None:
     accounts = load_accounts(context)
     existing = accounts.account(mailbox)
     if existing is None:
-        _refuse_unknown(context, accounts, mailbox)
+        refuse_unknown(context, accounts, mailbox)
     password, is_generated = _ask_password(context, mailbox, password_stdin)
     hashed = Passwords().hash(password)
     with change_accounts(context) as document:
@@ -76,7 +79,7 @@ def passwd(context: CliContext, address: str, password_stdin: bool) -> None:
             salt = document.salt(mailbox)
             document.set_password(mailbox, hashed, _scram(context, password, hashed, salt))
         except NoSuchEntry:
-            _refuse_unknown(context, accounts, mailbox)
+            refuse_unknown(context, accounts, mailbox)
     context.say(f"{mailbox} has a new password" + ("" if existing.is_enabled else ", and is still disabled"))
     if is_generated:
         context.say(f"password: {password}")
@@ -109,7 +112,7 @@ def remove(context: CliContext, address: str) -> None:
         try:
             document.remove_account(mailbox)
         except NoSuchEntry:
-            _refuse_unknown(context, accounts, mailbox)
+            refuse_unknown(context, accounts, mailbox)
     context.say(f"{mailbox} is removed")
     folder = maildir_path(context.config.storage.maildirs, mailbox)
     if folder.exists():
@@ -128,6 +131,10 @@ def list_(context: CliContext, as_json: bool) -> None:
     found = sorted(accounts.tables.accounts.items())
     for remark in remarks(context, accounts):
         context.warn(remark)
+
+    def of(key: str) -> AccountCredentials:
+        return accounts.tables.credentials.get(key, AccountCredentials())
+
     if as_json:
         context.say_json(
             [
@@ -135,6 +142,8 @@ def list_(context: CliContext, as_json: bool) -> None:
                     "address": str(one.mailbox),
                     "enabled": one.is_enabled,
                     "has_password": key in accounts.tables.hashes,
+                    "app_passwords": [device.name for device in of(key).devices],
+                    "requires_app_passwords": of(key).requires_app_passwords,
                     "may_send_as": list(one.may_send_as),
                     "aliases": sorted(map(str, accounts.reaches(one))),
                     "maildir": str(maildir_path(context.config.storage.maildirs, one.mailbox)),
@@ -148,12 +157,20 @@ def list_(context: CliContext, as_json: bool) -> None:
         (
             (
                 str(one.mailbox),
-                "disabled" if not one.is_enabled else "enabled" if key in accounts.tables.hashes else "no password",
+                _state(one.is_enabled, of(key)),
                 ", ".join(sorted(map(str, accounts.reaches(one)))),
             )
             for key, one in found
         ),
     )
+
+
+def _state(is_enabled: bool, credentials: AccountCredentials) -> str:
+    if not is_enabled:
+        return "disabled"
+    if credentials.own_hash:
+        return "enabled"
+    return "app passwords only" if credentials.devices else "no password"
 
 
 def _scram(context: CliContext, password: str, hashed: str, salt: bytes | None = None) -> str:
@@ -168,15 +185,8 @@ def _set_disabled(context: CliContext, address: str, *, is_disabled: bool) -> No
         try:
             has_changed = document.set_disabled(mailbox, is_disabled)
         except NoSuchEntry:
-            _refuse_unknown(context, load_accounts(context), mailbox)
+            refuse_unknown(context, load_accounts(context), mailbox)
     context.say(f"{mailbox} is {word}" if has_changed else f"{mailbox} was {word} already")
-
-
-def _refuse_unknown(context: CliContext, accounts: AccountsFile, mailbox: Mailbox) -> NoReturn:
-    hint = ""
-    if accounts.alias(mailbox) is not None:
-        hint = f"; it is an alias, see `mailserver route {mailbox}`"
-    context.refuse(f"there is no account {mailbox}{hint}")
 
 
 def _ask_password(context: CliContext, mailbox: Mailbox, from_stdin: bool) -> tuple[str, bool]:

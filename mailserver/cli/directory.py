@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import NoReturn
 
 from mailserver.cli.context import CliContext, Refusal
 from mailserver.cli.ownership import reading_hint
@@ -41,6 +42,14 @@ def change_accounts(context: CliContext) -> Iterator[AccountsDocument]:
             yield document
     except AccountsError as error:
         raise Refusal(str(error)) from None
+
+
+def refuse_unknown(context: CliContext, accounts: AccountsFile, mailbox: Mailbox) -> NoReturn:
+    """Raises `Refusal` for an address that is no account."""
+    hint = ""
+    if accounts.alias(mailbox) is not None:
+        hint = f"; it is an alias, see `mailserver route {mailbox}`"
+    context.refuse(f"there is no account {mailbox}{hint}")
 
 
 def require_local(context: CliContext, mailbox: Mailbox) -> None:

@@ -54,7 +54,7 @@ class ScramLogin:
         return step.machine.challenge(offer.salt, offer.iterations, secrets.token_urlsafe(_NONCE_OCTETS))
 
     def _bind(self, mechanism: Mechanism, step: ScramHello, tls: TlsDetails | None) -> NotBound | None:
-        """RFC 5802 6: what the client says of channel binding has to agree with the mechanism and with what we offer."""
+        """RFC 5802 6: what the client says of channel binding has to agree with the mechanism and what we offer."""
         hello = step.hello
         self._channel = b""
         is_plus = mechanism is Mechanism.SCRAM_SHA_256_PLUS

@@ -191,6 +191,8 @@ def test_list_shows_state_and_aliases(command):
         "address": "bob@example.org",
         "enabled": False,
         "has_password": True,
+        "app_passwords": [],
+        "requires_app_passwords": False,
         "may_send_as": [],
         "aliases": ["sales@example.org"],
         "maildir": f"{command.folder}/mail/example.org/bob",
