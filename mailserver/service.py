@@ -157,6 +157,8 @@ class MailServer(OrderedService):
         super().startService()  # type: ignore[no-untyped-call]
         for warning in self._foundation.tls.facts.warnings(self._config.hostname, self._clock.now()):
             _log.warn("[tls] {warning}", warning=warning)
+        for warning in () if web is None else web.warnings():
+            _log.warn("[mta_sts] {warning}", warning=warning)
         notify(READY)
         self._log(Started(self._config.hostname, tuple(listener.where for listener in serving)))
 

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from mailserver.config import Config, Listener
 from mailserver.config.own_mta_sts import own_policy
+from mailserver.mail.certificate import covers
 from mailserver.maillog import Sink
 from mailserver.net.admission import GuestList
 from mailserver.net.challenges import Challenges
@@ -77,6 +78,17 @@ class WebDesk:
             policy=None if policy is None else policy_text(policy),
             status=self._status if config.web.status else None,
         )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What others will not believe of the certificate in force; the one of our own making is told of elsewhere."""
+        facts = self._tls.facts
+        if own_policy(self._config) is None or not self._config.listen.https or facts.is_self_signed:
+            return ()
+        wanted = [f"mta-sts.{domain}" for domain in self._config.domains]
+        missing = [host for host in wanted if not any(covers(name, host) for name in facts.names)]
+        if not missing:
+            return ()
+        return (f"the certificate is not for {', '.join(missing)}, so nobody takes the MTA-STS policy from there",)
 
     def factory(self, bound: BoundListener) -> IProtocolFactory:
         """What serves this listener, TLS included."""

@@ -9,6 +9,7 @@ import click
 
 from mailserver.cli.context import CliContext
 from mailserver.config import Config
+from mailserver.mail.reply import printable
 from mailserver.store.backup import Made, Wanted, make_backup
 from mailserver.store.backup_format import BackupTrouble
 from mailserver.store.last_backup import note_backup
@@ -28,8 +29,9 @@ from mailserver.store.last_backup import note_backup
 def backup(context: CliContext, folder: Path, keep: int | None, link: bool, no_journal: bool, as_json: bool) -> None:
     """Copy everything the server keeps into DIR.
 
-    Mail, queue, accounts, keys and configuration come into a folder of DIR named by the time. The server may run. A letter that the backup before has already is linked to it and takes no room of its own. Bring
-    things back with `mailserver restore DIR`.
+    Mail, queue, accounts, keys and configuration come into a folder of DIR named by the time. The server may run. A
+    letter that the backup before has already is linked to it and takes no room of its own. Bring things back with
+    `mailserver restore DIR`.
     """
     config = context.config
     # Before root becomes the owner of the state folder, who may not read it.
@@ -46,7 +48,7 @@ def backup(context: CliContext, folder: Path, keep: int | None, link: bool, no_j
     except OSError as error:
         context.warn(f"when this was done is not remembered: {(error.strerror or str(error)).lower()}")
     for remark in made.remarks:
-        context.warn(remark)
+        context.warn(printable(remark))
     _warn_of_drop(context, config.sendmail.drop)
     if as_json:
         context.say_json(_as_object(made))

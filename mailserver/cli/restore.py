@@ -6,9 +6,18 @@ from pathlib import Path
 import click
 
 from mailserver.cli.context import CliContext, mailbox_argument
+from mailserver.cli.directory import load_accounts
 from mailserver.cli.queue_text import moment
 from mailserver.mail.reply import printable
-from mailserver.store.backup_format import MAILDIRS, QUEUE, BackupTrouble, Manifest, backups_in, read_manifest
+from mailserver.store.backup_format import (
+    MAILDIRS,
+    QUEUE,
+    BackupTrouble,
+    Manifest,
+    backups_in,
+    is_letter,
+    read_manifest,
+)
 from mailserver.store.paths import maildir_path
 from mailserver.store.restore import (
     Places,
@@ -96,7 +105,7 @@ def _list(context: CliContext, folder: Path, *, as_json: bool) -> None:
                 "name": path.name,
                 "began": manifest.began,
                 "hostname": manifest.hostname,
-                "letters": sum(1 for one in manifest.below(MAILDIRS) if one.path.split("/")[-2] in ("new", "cur")),
+                "letters": sum(1 for one in manifest.entries if is_letter(one.path)),
                 "queued": sum(1 for _ in manifest.below(f"{QUEUE}/messages")),
                 "octets": sum(one.size for one in manifest.entries),
             }
@@ -178,6 +187,8 @@ def _restore_letters(context: CliContext, folder: Path, account: str, message: s
         manifest = read_manifest(path)
         if not any(manifest.below(f"{MAILDIRS}/{name}")):
             context.refuse(f"{path} has no letters of {mailbox}")
+        if mailbox is not None and load_accounts(context).tables.account(mailbox) is None:
+            context.warn(f"{mailbox} is no account now, so nobody can fetch these: `mailserver account add {mailbox}`")
         _say(context, path, restore_mailbox(path, manifest, name, root), as_json=as_json)
         return
     for path in reversed(backups):

@@ -69,7 +69,9 @@ class _PageRequest(Request):
 
     def _asked(self) -> WebRequest:
         target = self.uri.decode("latin-1")
-        host = (self.requestHeaders.getRawHeaders("host") or [""])[0]
+        hosts = self.requestHeaders.getRawHeaders("host") or []
+        # Two of them (RFC 9112 3.2) are for a proxy that believes the other one.
+        host = hosts[0] if len(hosts) == 1 else ""
         path = self.path.decode("latin-1")
         if not target.startswith("/"):
             host, path = _absolute(target)

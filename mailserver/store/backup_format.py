@@ -135,6 +135,14 @@ def _stays_inside(path: str) -> bool:
     return len(parts) > 1 and "\0" not in path and not any(part in ("", ".", "..") for part in parts)
 
 
+def is_letter(path: str) -> bool:
+    """Whether this is the path of a letter: `maildirs/<domain>/<local-part>/[.Folder/](new|cur)/<name>`."""
+    parts = path.split("/")
+    if parts[0] != MAILDIRS or len(parts) not in (5, 6) or parts[-2] not in ("new", "cur"):
+        return False
+    return len(parts) == 5 or parts[3].startswith(".")
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of one backup. Raises `BackupTrouble`."""
     path = folder / MANIFEST

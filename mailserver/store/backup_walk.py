@@ -27,6 +27,8 @@ _QUEUE_ROUNDS = 8
 # Somebody who renames all letters of a mailbox all the time does not keep the backup from its end.
 _MAILDIR_ROUNDS = 20
 _PARTS = ("new", "cur")
+# No program keeps folders so deep in a Maildir.
+_MAX_DEPTH = 16
 _FOLDER_PARTS = frozenset(("new", "cur", "tmp"))
 
 
@@ -113,11 +115,26 @@ def _copy_maildir(copier: Copier, maildir: str, target: str, began: float, befor
     for folder in _maildir_folders(maildir):
         for part in _PARTS:
             copier.folder(f"{target}/{folder}{part}")
-        for name in names_in(f"{maildir}/{folder}"):
-            path = f"{maildir}/{folder}{name}"
-            if name not in _FOLDER_PARTS and not name.endswith(".lock") and _is_file(path):
-                copier.copy(path, f"{target}/{folder}{name}")
+        _copy_rest(copier, f"{maildir}/{folder}", f"{target}/{folder}")
     return len(done)
+
+
+def _copy_rest(copier: Copier, folder: str, target: str, depth: int = 0) -> None:
+    """What lies beside the letters: indexes, subscriptions, folders of other programs (sieve). Both end in a slash."""
+    for name in names_in(folder):
+        path = f"{folder}{name}"
+        if name.endswith(".lock") or (depth == 0 and (name in _FOLDER_PARTS or _is_mail_folder(path, name))):
+            continue
+        if _is_file(path):
+            copier.copy(path, f"{target}{name}")
+        elif _is_kind(path, stat.S_ISDIR) and depth < _MAX_DEPTH:
+            _copy_rest(copier, f"{path}/", f"{target}{name}/", depth + 1)
+        else:
+            copier.remarks.append(f"{path} is neither file nor folder and was left out")
+
+
+def _is_mail_folder(path: str, name: str) -> bool:
+    return name.startswith(".") and os.path.isdir(path)  # noqa: PTH112 - as `_folders`
 
 
 def _letters(maildir: str) -> Iterator[tuple[str, str, str]]:

@@ -25,6 +25,7 @@ from mailserver.store.backup_format import (
     BackupTrouble,
     Entry,
     Manifest,
+    is_letter,
 )
 from mailserver.store.backup_walk import names_in
 from mailserver.store.files import DISK, Files
@@ -33,7 +34,7 @@ from mailserver.store.spool_format import SpoolPaths
 
 _BLOCK_OCTETS = 1 << 20
 _GROUP = 64
-_MAX_HEADER_OCTETS = 256 << 10
+_MAX_HEADER_OCTETS = 64 << 10
 _PARTS = ("new", "cur", "tmp")
 
 
@@ -157,9 +158,8 @@ def _restore_maildir(putting: "_Putting", entries: Iterable[Entry], maildir: str
     for part in _PARTS:
         putting.folder(f"{maildir}/{part}")
     for entry in entries:
-        # maildirs/<domain>/<local-part>/[.Folder/](new|cur)/<name>, or a file beside those
         inside = entry.path.split("/")[3:]
-        if len(inside) < 2 or inside[-2] not in ("new", "cur"):
+        if not is_letter(entry.path):
             target = f"{maildir}/{'/'.join(inside)}"
             if not os.path.lexists(target):
                 putting.put(entry, target)
@@ -187,7 +187,7 @@ def _bases_in(maildir: str) -> set[str]:
 def letters_named(manifest: Manifest, folder: Path, text: str, mailbox: str = "") -> list[Entry]:
     """The letters in a backup with this unique name, file name, or Message-ID; of one mailbox if named."""
     part = f"{MAILDIRS}/{mailbox}" if mailbox else MAILDIRS
-    letters = [entry for entry in manifest.below(part) if entry.path.split("/")[-2] in ("new", "cur")]
+    letters = [entry for entry in manifest.below(part) if is_letter(entry.path)]
     found = []
     for entry in letters:
         name = entry.path.rpartition("/")[2]

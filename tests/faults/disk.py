@@ -178,6 +178,18 @@ class WatchedDisk(Files):
         super().rename_in(folder, name, target_folder, target)
         self._moved(f"{_path_of(folder)}/{name}", f"{_path_of(target_folder)}/{target}")
 
+    def link(self, path, second):
+        self._point("link", second)
+        super().link(path, second)
+
+    def set_time(self, descriptor, modified_ns):
+        self._point("set_time", "")
+        super().set_time(descriptor, modified_ns)
+
+    def remove_folder(self, path):
+        self._point("remove_folder", path)
+        super().remove_folder(path)
+
     def unlink(self, path):
         self._point("unlink", path)
         super().unlink(path)

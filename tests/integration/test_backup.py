@@ -115,5 +115,6 @@ def test_everything_acknowledged_before_the_backup_is_there_after_the_original_i
         victim = next(path for part in ("new", "cur") for path in (lost / part).iterdir())
         victim.unlink()
         again.cli("restore", str(backups), "--account", ALICE)
-        assert victim.exists()
+        [back] = [path for part in ("new", "cur") for path in (lost / part).glob(f"{victim.name.partition(':')[0]}*")]
+        assert email.message_from_bytes(back.read_bytes())["Message-ID"]
         assert fetch(again)[0] == seen

@@ -101,6 +101,12 @@ def test_an_absolute_target_names_the_host(target, host, path):
     assert [(asked.host, asked.path) for asked in house.asked] == [(host, path)]
 
 
+def test_two_hosts_are_none():
+    house = House()
+    house.answers(b"GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\n\r\n")
+    assert house.asked[0].host == ""
+
+
 def test_a_small_body_reaches_the_page():
     house = House()
     answer, _ = house.answers(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello")

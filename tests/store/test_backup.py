@@ -1,6 +1,7 @@
 """Backups on a real disk: what is in one, what is linked, what changes meanwhile, and what a failure leaves."""
 
 import errno
+import gc
 import json
 import os
 import sqlite3
@@ -30,7 +31,7 @@ from mailserver.store.restore import (
     restore_all,
     restore_mailbox,
 )
-from tests.faults.disk import Fault, NoSync, WatchedDisk
+from tests.faults.disk import Fault, Killed, NoSync, WatchedDisk
 
 NOW = 1_764_000_000.0
 FIRST, SECOND = "0000000000001", "0000000000002"
@@ -184,6 +185,20 @@ def test_a_backup_within_the_maildirs_is_refused(house):
     house.backups = house.root / "b" / backup_name(NOW)
     with pytest.raises(BackupTrouble, match="itself a backup"):
         house.backup()
+
+
+def test_folders_of_other_programs_come_along(house):
+    (house.alice / "sieve" / "new").mkdir(parents=True)
+    (house.alice / "sieve" / "new" / "rules").write_text("keep;")
+    (house.alice / ".Junk" / "dovecot-uidlist").write_text("3 V1")
+    (house.alice / "dovecot-uidlist.lock").write_text("")
+    made = house.backup()
+    more = {"maildirs/example.org/alice/sieve/new/rules", "maildirs/example.org/alice/.Junk/dovecot-uidlist"}
+    assert set(tree(made.folder)) == IN_BACKUP | more
+    other = house.places(house.root / "other")
+    done = restore_all(made.folder, read_manifest(made.folder), other, NoSync())
+    assert done.letters == 3
+    assert (other.maildirs / "example.org/alice/sieve/new/rules").read_text() == "keep;"
 
 
 def test_links_are_not_followed_but_a_mailbox_on_another_disk_is(house):
@@ -361,6 +376,7 @@ def test_whatever_fails_there_is_no_half_backup_under_a_final_name(tmp_path):
     house.backup(files=disk)
     points = len(disk.points)
     assert points > 50
+    gc.collect()
     open_before = len(os.listdir("/proc/self/fd"))
     for at in range(1, points + 1):
         code, times = (errno.ENOSPC, errno.EIO)[at % 2], (1, 1_000_000)[at // 2 % 2]
@@ -374,7 +390,27 @@ def test_whatever_fails_there_is_no_half_backup_under_a_final_name(tmp_path):
             assert os.strerror(code).lower() in str(trouble)
         for path in backups_in(house.backups):
             assert not list(damage_of(path, read_manifest(path)))
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert len(os.listdir("/proc/self/fd")) <= open_before
+
+
+def test_a_process_that_is_killed_anywhere_leaves_only_what_the_next_run_removes(tmp_path):
+    house = House(tmp_path / "a")
+    (house.state / "journal.sqlite3").unlink()
+    house.backups.mkdir()
+    disk = WatchedDisk(house.backups)
+    house.backup(files=disk)
+    for at in range(1, len(disk.points) + 1, 4):
+        house.backups = tmp_path / f"k{at}"
+        house.backups.mkdir()
+        disk = WatchedDisk(house.backups)
+        disk.dies_at = at
+        with pytest.raises(Killed):
+            house.backup(files=disk)
+        for path in backups_in(house.backups):
+            assert not list(damage_of(path, read_manifest(path)))
+        made = house.backup(NOW + 60)
+        assert set(tree(made.folder)) == IN_BACKUP - {"state/journal.sqlite3"}
+        assert not [path.name for path in house.backups.iterdir() if path.name.endswith((".partial", ".removing"))]
 
 
 def test_every_file_and_folder_is_synced_before_the_name(house):
