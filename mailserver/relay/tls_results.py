@@ -15,6 +15,7 @@ from mailserver.policy.transport import Protection as Level
 from mailserver.ports import NotOpened, Opened, TlsUse
 from mailserver.relay.mx import Target
 
+_MAX_TEXTS, _MAX_TEXT_CHARS = 30, 250
 _NOT_FETCHED = "could not be fetched"
 
 
@@ -65,15 +66,23 @@ def _policy(
     if isinstance(dane, DaneUnknown):
         return "tlsa", (), (host,)
     if required.protection is Level.DANE and isinstance(dane, DaneRecords):
-        return "tlsa", tuple(str(record) for record in dane.records), (host,)
+        return "tlsa", _records(dane), (host,)
     if isinstance(sts, StsPolicy) and sts.mode is not StsMode.NONE:
-        texts = ("version: STSv1", f"mode: {sts.mode.value}", *(f"mx: {one}" for one in sts.hosts))
-        return "sts", (*texts, f"max_age: {sts.max_age_s}"), sts.hosts
+        texts = ("version: STSv1", f"mode: {sts.mode.value}", *(f"mx: {one}" for one in sts.hosts[:_MAX_TEXTS]))
+        return "sts", (*texts, f"max_age: {sts.max_age_s}"), sts.hosts[:_MAX_TEXTS]
     if _is_not_fetched(sts):
         return "sts", (), ()
     if isinstance(dane, DaneRecords):
-        return "tlsa", tuple(str(record) for record in dane.records), (host,)
+        return "tlsa", _records(dane), (host,)
     return "no-policy-found", (), ()
+
+
+def _records(dane: DaneRecords) -> tuple[str, ...]:
+    """As in a zone; a whole certificate is cut."""
+    return tuple(
+        f"{one.usage} {one.selector} {one.matching} {one.association.hex()}"[:_MAX_TEXT_CHARS]
+        for one in dane.records[:_MAX_TEXTS]
+    )
 
 
 def _failure(
