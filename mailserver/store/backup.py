@@ -90,6 +90,11 @@ def make_backup(wanted: Wanted, folder: Path, now: float, *, keep: int = 0, file
     try:
         files.make_folders(str(folder))
         lock = files.open_lock(str(folder / "lock"))
+    except PermissionError:
+        raise BackupTrouble(
+            f"{folder} cannot be written by user {os.geteuid()}, as whom this runs: make it and give it to that user "
+            f"(install -d -m 700 -o {os.geteuid()} {folder})"
+        ) from None
     except OSError as error:
         raise BackupTrouble(f"{folder} cannot be written: {(error.strerror or str(error)).lower()}") from None
     try:
