@@ -4,6 +4,7 @@
 # make test-peers     tests against other programs (tests/peers/fetch_peers.sh gets them)
 # make test-scarce    disks that are full or slow, clocks that are set (root, or unshare -rm; libfaketime, strace)
 # make test-packaging the plugin is found however the package was installed
+# make internet       two domains set up on a made-up internet: mail both ways, each record broken in turn
 # make bench          benchmarks
 # make hostile        strangers who mean it harm, at full scale, and how long a failed login takes
 # make soak           kill -9 under load, a thousand times; soak-short is fifty
@@ -21,7 +22,7 @@ FUZZ_VENV ?= .cache/fuzz-venv
 # The TLS scanner brings an old OpenSSL.
 SSLYZE := .cache/sslyze
 
-.PHONY: run test check test-peers test-scarce test-packaging bench soak soak-short hostile fuzz fuzz-short clean
+.PHONY: run test check test-peers test-scarce test-packaging internet bench soak soak-short hostile fuzz fuzz-short clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -44,6 +45,9 @@ test-scarce: $(VENV)/.installed-test
 
 test-packaging: $(VENV)/.installed-check
 	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/packaging
+
+internet: $(VENV)/.installed-test
+	$(BIN)/pytest --override-ini="addopts=-ra --strict-markers --strict-config" tests/internet
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m bench.run

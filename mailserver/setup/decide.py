@@ -49,7 +49,7 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
             "it is so in your configuration" if "postmaster" in existing.settings else "the first account",
             {"postmaster": str(postmaster)},
         ),
-        _places(layout),
+        _places(layout, existing),
         listening.mail_ports(ports),
         certificate,
         web.pages(survey, answers, existing, certificate, ports),
@@ -144,9 +144,11 @@ def _people(answers: Answers, existing: Existing) -> tuple[Mailbox | None, Mailb
     return first, first
 
 
-def _places(layout: Layout) -> Decision:
-    """Whatever the layout writes; the rest of the tables stays as it is."""
+def _places(layout: Layout, existing: Existing) -> Decision:
+    """Chosen once: mail and state of a server that is there stay where they are, also when that is a default."""
     says = f"mail lies in {layout.maildirs}, everything else of the server's in {layout.state}"
+    if existing.settings:
+        return Decision("places", says, "it is so in your configuration")
     return Decision("places", says, "the usual places" if layout.user else "below the folder you named", layout.written)
 
 

@@ -304,7 +304,7 @@ def test_what_the_owner_set_stays_and_is_told():
 def test_what_setup_set_follows_the_facts():
     decided = dict(plan().settings)
     found = plan(replace(GOOD, addresses=(NAMED4, PublicAddress(IP6, True))), existing=Existing(decided, decided))
-    changed = {key for key in decided if found.settings[key] != decided[key]}
+    changed = {key for key in found.settings if found.settings[key] != decided[key]}
     assert changed == {"relay.address_family"}
     assert found.kept == ()
 
@@ -336,3 +336,10 @@ def test_a_program_in_a_home_folder_cannot_be_run_by_the_unit():
     (errand,) = plan(here=replace(HERE, program=Path("/root/mailserver/.venv/bin/twistd"))).errands
     assert "/root/mailserver/.venv" in errand.text and errand.is_needed
     assert plan(here=replace(HERE, program=Path("/opt/mailserver/bin/twistd"))).errands == ()
+
+
+def test_mail_and_state_of_a_server_that_is_there_stay_where_they_are():
+    """Also when that is a default: another place would be an empty one."""
+    found = plan(existing=Existing({"hostname": "mail.example.org"}))
+    assert not [key for key in found.settings if key.startswith(("storage.", "accounts.", "sendmail."))]
+    assert plan().settings["storage.state"] == "/var/lib/mailserver"
