@@ -68,6 +68,8 @@ def page(message: StoredMessage, now: float, header: str, *, is_running: bool) -
     yield f"Sender:     {path_text(envelope.reverse_path)}"
     if envelope.is_disowned:
         yield "            (forged, as its domain's SPF record says: nothing is reported to it)"
+    if envelope.is_junk:
+        yield "            (junk: a mailbox here gets it as such)"
     if envelope.envid is not None:
         yield f"ENVID:      {envelope.envid}"
     for recipient, one in zip(envelope.recipients, message.progress, strict=True):

@@ -73,6 +73,7 @@ class MemoryMailboxes:
 
     def __init__(self):
         self.filed = []
+        self.folders = []
         self.trouble = {}
 
     async def file(self, mailbox, trace, content, folder=""):
@@ -81,6 +82,7 @@ class MemoryMailboxes:
         with content.path.open("rb") as file:
             file.seek(content.offset)
             self.filed.append((str(mailbox), trace + file.read(content.length)))
+        self.folders.append(folder)
         return f"1.M2P3Q{len(self.filed)}.host"
 
 
@@ -141,6 +143,7 @@ class Office:
                 tell_failure=lambda what, error: self.failures.append((what, error)),
                 suppression=self.suppression,
                 caps=self.caps,
+                junk_folder=lambda mailbox: "Junk" if mailbox.local_part == "alice" else "",
             ),
             self._settings,
         )

@@ -34,6 +34,7 @@ from tests.fakes.relay import NO, OK, Office, ScriptedTransmitter
 from tests.faults.disk import NoSync
 
 HOST = "mail.example.org"
+TRACE = b"Return-Path: <x@y>\r\nDelivered-To: it\r\n"
 RECEIVED = b"Received: from here\r\n\tby there\r\n"
 ALICE, BOB, FAR = "alice@example.org", "bob@example.org", "a@far.example"
 # An alias with two mailboxes and an address elsewhere; only the queue ever meets it.
@@ -45,7 +46,10 @@ BODY = b"".join(b"line %d of this letter\r\n" % number for number in range(12))
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One message to be accepted; `number` makes its content its own. `is_large`: it streams to disk while it comes."""
+    """One message to be accepted; `number` makes its content its own. `is_large`: it streams to disk while it comes.
+
+    `is_junk`: its copies go into the folder.
+    """
 
     number: int
     local: tuple[str, ...] = ()
@@ -53,6 +57,7 @@ class Letter:
     is_large: bool = False
     sender: str = SENDER
     wants_success: bool = False
+    is_junk: bool = False
 
     @property
     def queue_id(self):
@@ -70,11 +75,12 @@ class Letter:
     def acceptance(self):
         notify = frozenset({Notify.SUCCESS, Notify.FAILURE}) if self.wants_success else frozenset()
         copies = tuple(
-            LocalCopy(box(name), (Recipient(box(name), notify),), b"Return-Path: <x@y>\r\nDelivered-To: it\r\n")
+            LocalCopy(box(name), (Recipient(box(name), notify),), TRACE, "Junk" if self.is_junk else "")
             for name in self.local
         )
         remote = tuple(Recipient(box(name), notify) for name in self.remote)
-        envelope = Envelope(box(self.sender), tuple(one.recipients[0] for one in copies) + remote)
+        recipients = tuple(one.recipients[0] for one in copies) + remote
+        envelope = Envelope(box(self.sender), recipients, is_junk=self.is_junk)
         success = self._success(envelope.recipients[: len(copies)]) if self.wants_success else None
         return Acceptance(self.queue_id, 1_750_000_000.0, envelope, RECEIVED, copies, remote, success, "test")
 
@@ -220,13 +226,13 @@ class Server(Office):
     def filed(self):
         """Every message in every mailbox: (mailbox, path, octets)."""
         for place in ("new", "cur"):
-            for path in sorted((self.root / "mail").glob(f"*/*/{place}/*")):
-                maildir = path.parents[1]
+            for path in sorted((self.root / "mail").glob(f"*/*/**/{place}/*")):
+                maildir = path.parents[2 if path.parents[1].name == ".Junk" else 1]
                 yield f"{maildir.name}@{maildir.parent.name}", path, path.read_bytes()
 
     def leftovers(self):
         """Temporary files."""
-        found = [*self.spool.paths.tmp.iterdir(), *(self.root / "mail").glob("*/*/tmp/*")]
+        found = [*self.spool.paths.tmp.iterdir(), *(self.root / "mail").glob("*/*/**/tmp/*")]
         return [path for path in found if path.is_file()]
 
 

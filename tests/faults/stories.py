@@ -60,6 +60,8 @@ DELIVERY = [
     Story("large, one recipient", (Letter(1, (ALICE,), is_large=True),), old_mail),
     Story("large, several recipients", (Letter(1, (ALICE, BOB), is_large=True),), old_mail),
     Story("large, queued", (Letter(1, (), (FAR,), is_large=True),)),
+    Story("junk in a new folder", (Letter(1, (ALICE, BOB), is_junk=True),), old_mail),
+    Story("large junk", (Letter(1, (ALICE, BOB), is_large=True, is_junk=True),), old_mail),
     Story("large, local and remote", (Letter(1, (ALICE, BOB), (FAR,), is_large=True), Letter(2, (ALICE,))), old_mail),
 ]
 

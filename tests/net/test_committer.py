@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
@@ -165,6 +166,26 @@ async def test_a_large_content_holds_its_sender_back_and_arrives_whole(bench):
     assert held > 0
     (path,) = bench.filed()
     assert path.read_bytes() == piece.replace(b"\r\n", b"\n") * 64
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_content_can_be_read_before_it_is_known_where_it_goes(bench):
+    bench.writer.gate.release()
+    given = message(1)
+    writer = bench.committer.open(given)
+    piece = (b"x" * 1022 + b"\r\n") * 300
+    waiting = writer.write(piece)
+    if waiting is not None:
+        await waiting
+    content = await writer.written()
+    with content.path.open("rb") as file:
+        file.seek(content.offset)
+        assert file.read() == piece.replace(b"\r\n", b"\n") and content.length == len(piece) - 300
+    local = tuple(replace(copy, folder="Junk") for copy in given.local)
+    filed = await writer.commit(replace(given, local=local))
+    assert filed.filed == local
+    (path,) = [path for path in bench.root.rglob("new/*") if path.is_file()]
+    assert path.parts[-3] == ".Junk" and path.read_bytes().endswith(piece.replace(b"\r\n", b"\n"))
 
 
 @pytest_twisted.ensureDeferred
