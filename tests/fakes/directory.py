@@ -69,9 +69,9 @@ class MemoryDirectory:
     def scram(self, login, use):
         account = self.accounts.get(login.lower())
         if account is None:
-            return ScramOffer(b"not anybody", 4096)
-        keys = salted_keys(self.passwords[login.lower()].encode(), b"salt", 4096)
-        return ScramOffer(b"salt", 4096, ((LoggedIn(account, "", self.passwords[login.lower()]), keys),))
+            return ScramOffer(b"salt of nobody.", 4096)
+        keys = salted_keys(self.passwords[login.lower()].encode(), b"salt of anybody", 4096)
+        return ScramOffer(b"salt of anybody", 4096, ((LoggedIn(account, "", self.passwords[login.lower()]), keys),))
 
     def logged_in(self, who, address, use):
         self.uses.append((who.account.mailbox.folded, who.device, address, use))
