@@ -64,7 +64,10 @@ class _Tally:
 
 
 class ReportSender:
-    """`look` is to be called every few minutes. `kinds` are those that are switched on, `sign` puts signatures on."""
+    """`look` is to be called every few minutes. `kinds` are those that are switched on, `sign` puts signatures on.
+
+    `offset_s` is how long after midnight (UTC) the reports about the day before are made.
+    """
 
     def __init__(
         self,
@@ -93,7 +96,7 @@ class ReportSender:
         self._blocking = blocking
         self._clock = clock
         self._log = log
-        self._offset_s = rng.uniform(_EARLIEST_S, _LATEST_S)
+        self.offset_s = rng.uniform(_EARLIEST_S, _LATEST_S)
         self._tallies: dict[tuple[str, int], _Tally] = {}
         self._prunes_at = float("-inf")
         self._told_at = float("-inf")
@@ -120,7 +123,7 @@ class ReportSender:
 
     async def _make_due(self, kind: str) -> None:
         # Days that were over so long ago that the moment for their reports has come.
-        before_day = int((self._clock.now() - self._offset_s) // DAY_S)
+        before_day = int((self._clock.now() - self.offset_s) // DAY_S)
         due = await self._blocking.run(Lane.GENERAL, self._store.due, kind, before_day)
         for day, domain in due[:MAX_AT_ONCE]:
             outcome = await self._make(kind, day, domain)
