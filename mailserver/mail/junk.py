@@ -102,6 +102,8 @@ def _word(text: str) -> str:
 
 def without_marks(content: bytes) -> bytes:
     """The content, of which this is at least the header, without fields `X-Spam-...`; the very same octets for none."""
+    if content.startswith(b"\r\n"):
+        return content  # there is no header
     end = content.find(b"\r\n\r\n")
     seen = content[: end + 2] if end >= 0 else content
     if _MARK not in seen.lower():

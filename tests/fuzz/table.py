@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.fuzz import client, files, grammar, machines, seeds, signatures, texts
+from tests.fuzz import client, files, grammar, junk, machines, seeds, signatures, texts
 from tests.fuzz.planted import planted
 
 
@@ -40,6 +40,8 @@ TARGETS = (
     Target(texts.reports, seeds.reports, 100_000, 600, 1_024),
     Target(signatures.signed_message, signatures.signed_message_seeds, 200_000, 2_000, 1_536),
     Target(signatures.key_record, signatures.key_record_seeds, 300_000, 4_000),
+    Target(junk.filter_answer, junk.filter_answer_seeds, 200_000, 3_000),
+    Target(junk.forged_marks, junk.forged_marks_seeds, 200_000, 4_000),
     Target(files.queue_file, seeds.queue_file, 500_000, 10_000),
     Target(files.queue_state, seeds.queue_state, 500_000, 10_000, 768),
     Target(files.drop_file, seeds.drop_file, 300_000, 10_000),

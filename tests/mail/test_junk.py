@@ -87,7 +87,11 @@ FORGED = [
 
 @pytest.mark.parametrize("forged", FORGED)
 @pytest.mark.parametrize(
-    "content", [b"From: a@b.example\r\nX-Spamless: 1\r\n\r\nX-Spam-Status: body\r\n", b"\r\nx\r\n"]
+    "content",
+    [
+        b"From: a@b.example\r\nX-Spamless: 1\r\n\r\nX-Spam-Status: body\r\n",
+        b"\r\nX-Spam-Flag: body\r\n\r\nX-Spam-Flag: body\r\n",
+    ],
 )
 def test_what_a_stranger_wrote_is_taken_out_of_the_header_only(forged, content):
     for made in (forged + content, b"A: 1\r\n" + forged + content):
