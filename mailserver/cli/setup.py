@@ -57,9 +57,10 @@ def _address(context: click.Context, parameter: click.Parameter, given: tuple[st
 def setup(context: CliContext, /, domain: str, **given: Any) -> None:
     """Make this machine a mail server, or bring it up to date.
 
-    DOMAIN is yours, such as example.org. Looks at addresses, reverse names, block lists, port 25, ports that are taken and the resolver, decides what fits,
-    and tells why. Then it shows what it would write: configuration, DKIM keys, first account, systemd unit, samples
-    for logs and fail2ban; and the DNS records to publish. Nothing is written before you agree.
+    DOMAIN is yours, such as example.org. Looks at addresses, reverse names, block lists, port 25, ports that are taken
+    and the resolver, decides what fits, and tells why. Then it shows what it would write: configuration, DKIM keys,
+    first account, systemd unit, samples for logs and fail2ban; and the DNS records to publish. Nothing is written
+    before you agree.
 
     Run it again at any time, or with another DOMAIN to add that: it shows the difference, and what you changed by hand
     stays. Without a terminal and without --yes it writes nothing and ends with exit status 1 when something would

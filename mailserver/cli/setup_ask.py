@@ -24,10 +24,12 @@ def can_ask() -> bool:
 
 
 def questions(answers: Answers, plan: Plan, *, is_new: bool) -> Answers:
-    """What cannot be found out."""
-    if is_new and not answers.hostname:
+    """What cannot be found out. Asked once; later what is missing is named with the command that mends it."""
+    if not is_new:
+        return answers
+    if not answers.hostname:
         answers = replace(answers, hostname=_host(plan.hostname))
-    if is_new and not answers.user:
+    if not answers.user:
         answers = replace(answers, user=_user(answers.domain))
     if plan.smarthost_reason and not answers.smarthost:
         answers = _smarthost(answers, plan.smarthost_reason)
@@ -55,7 +57,7 @@ def secrets(
 ) -> Secrets:
     """Passwords: read, asked for, or made."""
     smarthost = ""
-    if plan.settings.get("relay.smarthost_username") and answers.smarthost:
+    if answers.smarthost_username:
         smarthost = _smarthost_password(context, request, answers, layout, asks=asks)
     said = ""
     if missing.account is None:

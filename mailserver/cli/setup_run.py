@@ -1,7 +1,7 @@
 """The course of `mailserver setup`: look, decide, ask, show, write, tell what is next."""
 
-import getpass
 import os
+import pwd
 import sys
 import time
 from collections.abc import Callable
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mailserver.cli import setup_ask
+from mailserver.cli.check_config import troubles_with_files
 from mailserver.cli.context import CliContext, Refusal
+from mailserver.cli.dkim import make_keys
 from mailserver.config import Config, ConfigError, load_config
 from mailserver.identity import acting_as
 from mailserver.mail.dns import IpAddress
@@ -25,7 +27,6 @@ from mailserver.setup.look import here, laid_out, survey_now, survey_offline, wi
 from mailserver.setup.machine_files import PlannedFile, Program, machine_files
 from mailserver.setup.values import Answers, Existing, Here, Layout, Plan
 from mailserver.setup.write import put
-from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.survey.values import Survey, Wishes
 
 Look = Callable[[Wishes, Config | None], Survey]
@@ -98,51 +99,64 @@ def run(context: CliContext, request: Request, look: Look | None = None) -> None
 def _run(context: CliContext, request: Request, look: Look) -> None:
     scene = _scene(request)
     _may_write(request, scene.layout)
-    answers, secrets = request.answers, doing.Secrets()
-    asks = setup_ask.can_ask() and not (request.yes or request.as_json or request.dry_run)
-    whole = recalled(answers, scene.before)
     if not request.as_json:
         context.say("looking around ..." if request.offline else "looking around (a minute at most) ...")
+    whole = recalled(request.answers, scene.before)
     survey = look(wishes(whole, scene.before, scene.config), scene.config)
-    plan = decide(survey, answers, scene.before, scene.layout, scene.here)
-    if asks:
-        answers = setup_ask.questions(answers, plan, is_new=scene.config is None)
-        plan = decide(survey, answers, scene.before, scene.layout, scene.here)
+    asks = setup_ask.can_ask() and not (request.yes or request.as_json or request.dry_run)
+    answers, plan = _decided(request.answers, survey, scene, asks=asks)
     ports = Ports(survey.taken, scene.here, whole.port_offset, whole.uses_sockets)
     files = machine_files(scene.layout, scene.program, ports, str(plan.settings.get("acme.webroot", "")))
     found = changes(scene.layout, plan, scene.before, files)
     config = doing.checked(found, scene.layout)
     missing = doing.missing(scene.layout, config, plan.first)
-    is_due = bool(found.made or missing)
+    is_due = bool(found.made or missing or answers.smarthost)
     if not request.as_json:
         _show(context, plan, survey, found, missing, scene.layout)
-    is_agreed = (
-        request.writes and (is_due or bool(request.smarthost)) and (request.yes or (asks and setup_ask.agrees()))
-    )
+    secrets = doing.Secrets()
+    is_agreed = is_due and request.writes and (request.yes or (asks and setup_ask.agrees()))
     if is_agreed:
         secrets = setup_ask.secrets(context, request, answers, plan, missing, scene.layout, asks=asks)
-        doing.apply(found, missing, config, scene.layout, secrets, _troubles, _make_keys)
+        doing.apply(found, missing, config, scene.layout, secrets, _troubles, make_keys)
     records = _Records(context, config, plan, scene.layout)
     if is_agreed or (request.yes and request.writes):
         records.write()
     if request.as_json:
-        context.say_json(
-            words.as_object(plan)
-            | {"changes": as_objects(found), "records": records.objects(), "written": is_agreed}
-            | ({"account": str(missing.account), "password": secrets.account} if secrets.is_made else {})
-        )
+        _say_json(context, plan, found, records, missing, secrets, is_agreed=is_agreed)
     elif is_agreed or not is_due or request.dry_run:
-        is_first = scene.config is None
         _tell(context, plan, records, missing if is_agreed else doing.Missing(), secrets)
-        if is_agreed:
-            context.say("\nthen:")
-            runs = bool(scene.here.server)
-            for line in words.starting(
-                scene.layout, scene.program, uses_sockets=whole.uses_sockets, is_new=is_first, runs=runs
-            ):
-                context.say(f"  {line}")
+    if is_agreed and not request.as_json:
+        context.say("\nthen:")
+        is_new, runs = scene.config is None, bool(scene.here.server)
+        program = scene.program
+        for line in words.starting(scene.layout, program, uses_sockets=whole.uses_sockets, is_new=is_new, runs=runs):
+            context.say(f"  {line}")
     if is_due and not is_agreed and request.writes:
         context.refuse("nothing was written; --yes writes it without asking")
+
+
+def _decided(answers: Answers, survey: Survey, scene: Scene, *, asks: bool) -> tuple[Answers, Plan]:
+    """The plan, once more with the answers to what could not be found out."""
+    plan = decide(survey, answers, scene.before, scene.layout, scene.here)
+    if not asks:
+        return answers, plan
+    answers = setup_ask.questions(answers, plan, is_new=scene.config is None)
+    return answers, decide(survey, answers, scene.before, scene.layout, scene.here)
+
+
+def _say_json(
+    context: CliContext,
+    plan: Plan,
+    found: Changes,
+    records: "_Records",
+    missing: doing.Missing,
+    secrets: doing.Secrets,
+    *,
+    is_agreed: bool,
+) -> None:
+    account = {"account": str(missing.account), "password": secrets.account} if secrets.is_made else {}
+    made = {"changes": as_objects(found), "records": records.objects(), "written": is_agreed}
+    context.say_json(words.as_object(plan) | made | account)
 
 
 def _scene(request: Request) -> Scene:
@@ -160,8 +174,15 @@ def _scene(request: Request) -> Scene:
     except OSError as error:
         raise Refusal(f"{error.filename} cannot be read: {(error.strerror or str(error)).lower()}") from None
     layout = laid_out(layout, config)
-    program = Program(Path(sys.executable).with_name("twistd"), getpass.getuser())
+    program = Program(Path(sys.executable).with_name("twistd"), _who())
     return Scene(layout, program, config, before, here(layout, program.twistd, is_offline=request.offline))
+
+
+def _who() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _may_write(request: Request, layout: Layout) -> None:
@@ -205,15 +226,7 @@ def _tell(context: CliContext, plan: Plan, records: "_Records", made: doing.Miss
 
 
 def _troubles(config: Config) -> list[str]:
-    from mailserver.cli.check_config import troubles_with_files
-
     return list(troubles_with_files(config))
-
-
-def _make_keys(folder: DkimKeyFolder, domain: str) -> object:
-    from mailserver.cli.dkim import make_keys
-
-    return make_keys(folder, domain)
 
 
 class _Records:

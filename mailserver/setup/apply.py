@@ -125,7 +125,7 @@ def apply(
     with acting_as(who):
         wrong = troubles(config)
     if wrong:
-        raise SetupTrouble("\n".join((*wrong, "nothing was changed")))
+        raise SetupTrouble("\n".join((*wrong, "no file was changed")))
     write_changes(found, who)
     make_drop_folder(config.sendmail.drop, *(() if who is None else (who.uid, who.gid)))
     with acting_as(who):

@@ -60,8 +60,6 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
     )
     decided = _in_order(decisions)
     settings, kept = _with_owners(decided, existing, said)
-    family = settings.get("relay.address_family")
-    public = tuple(one.address for one in survey.addresses)
     return Plan(
         hostname=str(settings["hostname"]),
         domains=domains,
@@ -81,8 +79,7 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
         kept=kept,
         needs_smarthost=bool(outgoing.why_smarthost(survey)) and not settings["relay.smarthost"],
         smarthost_reason="" if settings["relay.smarthost"] else outgoing.smarthost_reason(survey),
-        addresses=public,
-        sources=tuple(one for one in public if family != "ipv4" or one.version == 4),
+        addresses=tuple(one.address for one in survey.addresses),
     )
 
 
@@ -169,7 +166,7 @@ def _program(layout: Layout, here: Here) -> Iterator[Errand]:
     homes = (Path("/home"), Path("/root"), Path("/run/user"))
     if layout.user and here.program is not None and any(home in here.program.parents for home in homes):
         folder = here.program.parents[1]
-        text = f"the program lies in {folder}, where the server may not look: install it in /opt/mailserver, from your clone"
+        text = f"the program lies in {folder}, where the server may not look: install it in /opt/mailserver instead"
         commands = ("python3 -m venv /opt/mailserver", "/opt/mailserver/bin/pip install .")
         yield Errand(text, commands, is_needed=True)
 

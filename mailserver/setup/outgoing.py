@@ -39,7 +39,7 @@ def smarthost(survey: Survey, answers: Answers, existing: Existing, password_fil
     """Direct or through a smarthost."""
     reason = smarthost_reason(survey)
     if answers.smarthost:
-        return _through(answers, reason or "you said so", password_file)
+        return _through(answers, existing, reason or "you said so", password_file)
     own = existing.settings.get("relay.smarthost")
     if isinstance(own, str) and own:
         # Said once, it stays: setup alone would not know it again.
@@ -63,18 +63,20 @@ def smarthost(survey: Survey, answers: Answers, existing: Existing, password_fil
 _KEYS = ("relay.smarthost", "relay.smarthost_tls", "relay.smarthost_username", "relay.smarthost_password_file")
 
 
-def _through(answers: Answers, reason: str, password_file: str) -> Decision:
-    is_tls = answers.smarthost.endswith(":465")
-    settings: dict[str, str] = {
+def _through(answers: Answers, existing: Existing, reason: str, password_file: str) -> Decision:
+    """A login belongs to its host: said for another one it is another, or none."""
+    before = existing.settings
+    login = answers.smarthost_username
+    if not login and before.get("relay.smarthost") == answers.smarthost:
+        login = str(before.get("relay.smarthost_username", ""))
+        password_file = str(before.get("relay.smarthost_password_file", ""))
+    settings = {
         "relay.smarthost": answers.smarthost,
         # 465 is TLS from the first octet (RFC 8314 3.3).
-        "relay.smarthost_tls": "tls" if is_tls else "starttls",
+        "relay.smarthost_tls": "tls" if answers.smarthost.endswith(":465") else "starttls",
+        "relay.smarthost_username": login,
+        "relay.smarthost_password_file": password_file if login else "",
     }
-    if answers.smarthost_username:
-        settings |= {
-            "relay.smarthost_username": answers.smarthost_username,
-            "relay.smarthost_password_file": password_file,
-        }
     return Decision("outgoing", f"mail goes out through {answers.smarthost}", reason, settings)
 
 
@@ -158,7 +160,8 @@ def errands(survey: Survey, answers: Answers, here: Here, *, hostname: str, smar
 
 def _reverse_names(survey: Survey, hostname: str) -> Iterator[Errand]:
     for one in survey.addresses:
-        if one.reverse_trouble or hostname in one.reverse_names:
+        names = [name.lower().removesuffix(".") for name in one.reverse_names]
+        if one.reverse_trouble or hostname in names:
             continue
         has = f"is {one.reverse_names[0]}" if one.reverse_names else "is missing"
         yield Errand(

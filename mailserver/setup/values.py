@@ -134,8 +134,7 @@ class Plan:
 
     `decided` is what setup would say by itself. `kept` tells of the owner's values, a line each. `first` is the account
     to be made; None when none was asked for. `needs_smarthost`: mail will not go out, or not be taken, without one;
-    `smarthost_reason`: what speaks for one while there is none. `addresses` are the public ones, `sources` those that
-    mail is sent from.
+    `smarthost_reason`: what speaks for one while there is none. `addresses` are the public ones.
     """
 
     hostname: str
@@ -150,4 +149,3 @@ class Plan:
     needs_smarthost: bool = False
     smarthost_reason: str = ""
     addresses: tuple[IpAddress, ...] = ()
-    sources: tuple[IpAddress, ...] = ()

@@ -44,7 +44,7 @@ def test_on_a_good_machine_nothing_is_left_to_do():
     assert found.settings["relay.smarthost"] == ""
     assert found.settings["dns.servers"] == ()
     assert found.errands == () and found.kept == () and not found.needs_smarthost
-    assert found.addresses == found.sources == (IP4, IP6)
+    assert found.addresses == (IP4, IP6)
 
 
 CARRIER = replace(GOOD, addresses=(), behind=Behind.CARRIER_NAT)
@@ -140,8 +140,6 @@ def test_address_family(survey, answers, family, words):
     found = plan(survey, answers)
     assert found.settings["relay.address_family"] == family
     assert words in reason(found, "address-family")
-    if family == "ipv4":
-        assert found.sources == (IP4,)
 
 
 NGINX = replace(GOOD, taken=(TakenPort(80, "nginx (process 812)"), TakenPort(443, "nginx (process 812)")))
@@ -343,3 +341,15 @@ def test_mail_and_state_of_a_server_that_is_there_stay_where_they_are():
     found = plan(existing=Existing({"hostname": "mail.example.org"}))
     assert not [key for key in found.settings if key.startswith(("storage.", "accounts.", "sendmail."))]
     assert plan().settings["storage.state"] == "/var/lib/mailserver"
+
+
+@pytest.mark.parametrize(
+    ("host", "username"),
+    [("smtp.isp.example:587", "u"), ("other.isp.example:587", "")],
+)
+def test_a_login_belongs_to_its_smarthost(host, username):
+    before = dict(plan(answers=SMART).settings)
+    found = plan(answers=Answers("example.org", smarthost=host), existing=Existing(before, before))
+    assert found.settings["relay.smarthost"] == host
+    assert found.settings["relay.smarthost_username"] == username
+    assert bool(found.settings["relay.smarthost_password_file"]) is bool(username)
