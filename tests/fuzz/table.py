@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.fuzz import client, files, grammar, junk, machines, seeds, signatures, texts
+from tests.fuzz import client, files, grammar, junk, machines, reports, seeds, signatures, texts
 from tests.fuzz.planted import planted
 
 
@@ -42,6 +42,14 @@ TARGETS = (
     Target(signatures.key_record, signatures.key_record_seeds, 300_000, 4_000),
     Target(junk.filter_answer, junk.filter_answer_seeds, 200_000, 3_000),
     Target(junk.forged_marks, junk.forged_marks_seeds, 200_000, 4_000),
+    Target(reports.report_xml, reports.report_xml_seeds, 200_000, 1_500, 2_560),
+    Target(reports.report_json, reports.report_json_seeds, 200_000, 1_500, 1_024),
+    Target(reports.report_mail, reports.report_mail_seeds, 200_000, 1_500, 1_536),
+    Target(reports.spf_record, reports.spf_record_seeds, 300_000, 2_500),
+    Target(reports.dmarc_record, reports.dmarc_record_seeds, 300_000, 2_500),
+    Target(reports.sts_policy, reports.sts_policy_seeds, 200_000, 2_000),
+    Target(reports.tlsa_record, reports.tlsa_record_seeds, 100_000, 2_000, 128),
+    Target(reports.verdicts, reports.verdicts_seeds, 200_000, 1_500),
     Target(files.queue_file, seeds.queue_file, 500_000, 10_000),
     Target(files.queue_state, seeds.queue_state, 500_000, 10_000, 768),
     Target(files.drop_file, seeds.drop_file, 300_000, 10_000),
