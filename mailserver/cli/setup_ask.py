@@ -49,7 +49,6 @@ def secrets(
     context: CliContext,
     request: "Request",
     answers: Answers,
-    plan: Plan,
     missing: Missing,
     layout: Layout,
     *,

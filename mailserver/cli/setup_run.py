@@ -116,7 +116,7 @@ def _run(context: CliContext, request: Request, look: Look) -> None:
     secrets = doing.Secrets()
     is_agreed = is_due and request.writes and (request.yes or (asks and setup_ask.agrees()))
     if is_agreed:
-        secrets = setup_ask.secrets(context, request, answers, plan, missing, scene.layout, asks=asks)
+        secrets = setup_ask.secrets(context, request, answers, missing, scene.layout, asks=asks)
         doing.apply(found, missing, config, scene.layout, secrets, _troubles, make_keys)
     records = _Records(context, config, plan, scene.layout)
     if is_agreed or (request.yes and request.writes):
