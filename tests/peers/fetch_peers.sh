@@ -10,7 +10,7 @@
 set -eu
 
 servers="postfix dovecot-core dovecot-pop3d dovecot-imapd chasquid opensmtpd pebble fail2ban rspamd"
-clients="curl swaks libnet-ssleay-perl libio-socket-ssl-perl msmtp s-nail neomutt mutt fetchmail getmail6 mpop unbound opendkim"
+clients="curl swaks libnet-ssleay-perl libio-socket-ssl-perl msmtp s-nail neomutt mutt fetchmail getmail6 mpop unbound opendkim gsasl"
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
 peers=${PEERS_DIR:-$here/.cache/peers}
