@@ -147,6 +147,8 @@ def _make(wanted: Wanted, folder: Path, final: Path, now: float, files: Files) -
         databases = copy_state(copier, wanted.state, leaves_out)
         queued = copy_queue(copier, wanted.state)
         letters = copy_maildirs(copier, wanted.maildirs, now, _known(copier))
+        # Behind the letters: an account without a letter is no harm, letters without their account are out of reach.
+        copier.copy(str(wanted.accounts), f"{ACCOUNTS}/{wanted.accounts.name}")
         for path in databases:
             if wanted.with_journal or path.name != _JOURNAL:
                 _copy_database(copier, files, path, f"{STATE}/{path.relative_to(wanted.state)}")
@@ -198,7 +200,6 @@ def _known(copier: Copier) -> list[str]:
 def _copy_files(wanted: Wanted, copier: Copier, now: float) -> None:
     path, octets = wanted.configuration
     copier.put(octets, f"{CONFIGURATION}/{path.name}", int(now * 1e9))
-    copier.copy(str(wanted.accounts), f"{ACCOUNTS}/{wanted.accounts.name}")
     for key, named in wanted.named:
         # Not one that lies in the state folder; and a certificate may be a link, as certbot makes them.
         if wanted.state not in named.parents:

@@ -23,7 +23,11 @@ from mailserver.store.maildir_names import base_of, delivery_order
 from mailserver.store.spool_format import SpoolPaths
 
 # A message, the copy for an alias, a report, the postmaster's copy of it: no chain in the queue is longer.
-_QUEUE_ROUNDS = 8
+_QUEUE_LINKS = 5
+# A copy that is not needed any more is dropped in the first rounds only: what the message has become is the next link,
+# and there must be a round left for each.
+_DROPPING_ROUNDS = 3
+_QUEUE_ROUNDS = _DROPPING_ROUNDS + _QUEUE_LINKS
 # Somebody who renames all letters of a mailbox all the time does not keep the backup from its end.
 _MAILDIR_ROUNDS = 20
 _PARTS = ("new", "cur")
@@ -36,7 +40,7 @@ def copy_queue(copier: Copier, state: Path) -> int:
     """Every message that waits, with its state; how many."""
     paths = SpoolPaths(state)
     kept: set[str] = set()
-    for _ in range(_QUEUE_ROUNDS):
+    for turn in range(_QUEUE_ROUNDS):
         has_vanished = False
         for name in sorted(_ids(paths.messages) - kept):
             if copier.copy(f"{paths.messages}/{name}", _message(name), same_as=_message(name)):
@@ -45,7 +49,7 @@ def copy_queue(copier: Copier, state: Path) -> int:
             else:
                 has_vanished = True
         # What was done meanwhile need not be done again; what became of it is in the next listing, or in a mailbox.
-        for name in kept - _ids(paths.messages):
+        for name in kept - _ids(paths.messages) if turn < _DROPPING_ROUNDS else ():
             has_vanished = True
             kept.discard(name)
             for path in (_message(name), _state(name)):

@@ -4,6 +4,7 @@ import errno
 import gc
 import json
 import os
+import random
 import sqlite3
 import stat
 
@@ -324,6 +325,64 @@ def test_a_message_that_is_delivered_behind_its_copy_is_not_sent_again(house):
     assert [path.name for path in (made.folder / "queue/messages").iterdir()] == [SECOND]
     assert not list((made.folder / "queue/states").iterdir())
     assert (made.folder / "maildirs/example.org/alice/new/5.M1P1Q5.host").exists()
+    assert not list(damage_of(made.folder, read_manifest(made.folder)))
+
+
+class Busy(NoSync):
+    """At every listing and every copy something happens to the queue; new messages come and go besides."""
+
+    def __init__(self, house, random, chains):
+        self._house, self._random = house, random
+        self._messages = house.state / "queue" / "messages"
+        self._numbers = iter(range(1000, 10_000))
+        # What each message has become, last first, and what it may become still.
+        self.chains = {name: [name] for name in chains}
+        self._left = dict.fromkeys(chains, 4)
+
+    def create(self, path):
+        self.happen()
+        return super().create(path)
+
+    def happen(self):
+        name = self._random.choice(list(self.chains))
+        now = self.chains[name][-1]
+        if self._random.random() < 0.5 and (self._messages / now).exists():
+            self._become(name, now)
+        fresh = f"{next(self._numbers):013d}"
+        self._house.message(fresh, "new")
+        if self._random.random() < 0.7:
+            (self._messages / fresh).unlink()
+
+    def _become(self, name, now):
+        if self._left[name] and self._random.random() < 0.7:
+            self._left[name] -= 1
+            self.chains[name].append(f"{next(self._numbers):013d}")
+            self._house.message(self.chains[name][-1], f"what {now} has become")
+        else:
+            self.chains[name].append(f"{now}.host")
+            self._house.letter(f"new/{now}.host")
+        (self._messages / now).unlink()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_message_is_missed_whatever_it_becomes_meanwhile(tmp_path, monkeypatch, seed):
+    house = House(tmp_path)
+    names = [f"{number:013d}" for number in range(1, 9)]
+    for name in names:
+        house.message(name, "a message")
+    busy = Busy(house, random.Random(seed), names)
+    real = backup_walk._ids
+
+    def listed(folder):
+        busy.happen()
+        return real(folder)
+
+    monkeypatch.setattr(backup_walk, "_ids", listed)
+    made = house.backup(files=busy, with_journal=False)
+    found = {path.name for path in (made.folder / "queue/messages").iterdir()}
+    found |= {path.name for path in (made.folder / "maildirs/example.org/alice/new").iterdir()}
+    for name, chain in busy.chains.items():
+        assert found & set(chain), f"{name} became {chain}, and nothing of it is in the backup"
     assert not list(damage_of(made.folder, read_manifest(made.folder)))
 
 
