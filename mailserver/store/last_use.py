@@ -49,18 +49,27 @@ class LastUseFile:
             octets = self.path.read_bytes()
         except FileNotFoundError:
             return {}
-        return dict(map(_use, read_list(octets, "uses", LAST_USE_VERSION, _MAX_OCTETS)))
+        return decode_uses(octets)
 
     def write(self, uses: Mapping[Key, LastUse]) -> None:
         """Replace the file atomically. Raises `OSError`; then the old one is there, or the new one."""
         temporary = f"{self.path}.new"
         with contextlib.suppress(FileNotFoundError):
             self._files.unlink(temporary)
-        lines = ",\n".join(
-            json.dumps([address, device, one.at, one.address, one.use]) for (address, device), one in uses.items()
-        )
-        text = f'{{"version": {LAST_USE_VERSION},\n"uses": [\n{lines}\n]}}\n'
-        self._files.replace(str(self.path), temporary, text.encode("ascii"))
+        self._files.replace(str(self.path), temporary, encode_uses(uses))
+
+
+def encode_uses(uses: Mapping[Key, LastUse]) -> bytes:
+    """The whole file."""
+    lines = ",\n".join(
+        json.dumps([address, device, one.at, one.address, one.use]) for (address, device), one in uses.items()
+    )
+    return f'{{"version": {LAST_USE_VERSION},\n"uses": [\n{lines}\n]}}\n'.encode("ascii")
+
+
+def decode_uses(octets: bytes) -> dict[Key, LastUse]:
+    """What a file says. Raises `Damaged` or `NewerFormat`."""
+    return dict(map(_use, read_list(octets, "uses", LAST_USE_VERSION, _MAX_OCTETS)))
 
 
 def _use(item: object) -> tuple[Key, LastUse]:

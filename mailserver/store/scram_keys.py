@@ -67,7 +67,8 @@ def read_keys(text: str, of: str = "") -> ScramKeys | None:
 
 def is_keys_text(text: str) -> bool:
     """Whether this is a line of ours, of whatever password."""
-    return read_keys("$".join(text.split("$")[:3])) is not None
+    parts = text.split("$")
+    return len(parts) in (3, 4) and read_keys("$".join(parts[:3])) is not None
 
 
 def _tag(stored: str) -> str:

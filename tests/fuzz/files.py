@@ -5,6 +5,7 @@ and written again.
 """
 
 import atexit
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -22,6 +23,7 @@ from mailserver.store.control_socket import decode_request, decode_response, enc
 from mailserver.store.drop_format import NewerDrop, decode_drop_head, encode_drop
 from mailserver.store.journal_format import JournalDamaged, open_for_writing
 from mailserver.store.journal_read import JournalReader
+from mailserver.store.last_use import decode_uses, encode_uses
 from mailserver.store.maildir_names import (
     base_of,
     build_name,
@@ -130,7 +132,11 @@ def drop_file(octets: bytes) -> None:
 
 
 def lists(octets: bytes) -> None:
-    """The suppression list, and what is remembered of other servers' TLS."""
+    """The suppression list, what is remembered of other servers' TLS, and when app passwords were used."""
+    with contextlib.suppress(Damaged, NewerFormat):
+        uses = decode_uses(octets)
+        again_uses = decode_uses(encode_uses(uses))
+        assert repr(again_uses) == repr(uses)  # a moment may be no number
     suppression = SuppressionList(3, 86400.0)
     try:
         suppression.decode(octets)

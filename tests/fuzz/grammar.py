@@ -13,6 +13,7 @@ from mailserver.mail.address_list import mailboxes_in
 from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.reply import Reply
+from mailserver.mail.scram import ScramKeys
 from mailserver.store.paths import maildir_path
 from mailserver.wire import smtp_commands, smtp_grammar
 from mailserver.wire.sasl import (
@@ -21,11 +22,13 @@ from mailserver.wire.sasl import (
     Exchange,
     Mechanism,
     SaslFault,
+    ScramHello,
     decode_initial_response,
     decode_response,
     encode_challenge,
     mechanism_named,
 )
+from mailserver.wire.scram import ScramFault, ScramMachine
 from mailserver.wire.smtp_extensions import Extensions
 
 _ROOT = Path("/maildirs")
@@ -143,8 +146,31 @@ def sasl(octets: bytes) -> None:
             assert decode_response(encode_challenge(step.octets).encode()) == step.octets
             response = decode_response(line)
             step = response if isinstance(response, SaslFault) else exchange.respond(response)
+        assert isinstance(step, Challenge | Claim | SaslFault | ScramHello)
         if isinstance(step, Claim):
             assert "\0" not in step.login + step.password + step.authzid
+
+
+_SCRAM_NONCE = "ours"
+_SCRAM_KEYS = ScramKeys(b"salt", 1, b"s" * 32, b"k" * 32)
+
+
+def scram(octets: bytes) -> None:
+    """The messages of a SCRAM exchange, a line each: nobody is proved whose keys nobody knows."""
+    machine = ScramMachine()
+    first, _, final = octets.partition(b"\n")
+    hello = machine.hello(first)
+    if isinstance(hello, ScramFault):
+        return
+    assert hello.gs2_header + hello.bare == first, "the proof would be over other octets"
+    assert len(hello.nonce) <= 512 and "\0" not in hello.login + hello.authzid
+    challenge = machine.challenge(_SCRAM_KEYS.salt, _SCRAM_KEYS.iterations, _SCRAM_NONCE)
+    assert challenge.isascii() and b"\n" not in challenge and len(challenge) < 1_000
+    if machine.proof(final) is None:
+        assert f"{hello.nonce}{_SCRAM_NONCE}".encode() in final
+        assert not machine.is_proved_by(_SCRAM_KEYS)
+        assert not (machine.binds_to(b"") and machine.binds_to(b"channel"))
+        machine.signature(_SCRAM_KEYS)
 
 
 def _check_folder(mailbox: Mailbox) -> None:

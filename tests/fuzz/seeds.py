@@ -3,6 +3,7 @@
 The first octets of an input steer its target. Cuts are made far apart where the input is long: each piece costs time.
 """
 
+import base64
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,14 @@ def sasl() -> Iterator[bytes]:
     yield b"PLAIN\nAGFsaWNlAHNlY3JldA==\n"
     yield b"LOGIN\nYWxpY2U=\nc2VjcmV0\n"
     yield b"plain\n=\nYQBhbGljZQBzZWNyZXQ=\n"
+    yield b"SCRAM-SHA-256\nbiwsbj1hbGljZSxyPWFiYw==\n"
+
+
+def scram() -> Iterator[bytes]:
+    proof = b"p=" + base64.b64encode(b"x" * 32)
+    yield b"n,,n=alice,r=abc\nc=biws,r=abcours," + proof
+    yield b"y,a=alice,n=a=2Cb=3Dc,r=abc,x=y\nc=eSxhPWFsaWNlLA==,r=abcours,z=1," + proof
+    yield b"p=tls-exporter,,n=alice,r=abc\nc=cD10bHMtZXhwb3J0ZXIsLGNoYW5uZWw=,r=abcours," + proof
 
 
 _MESSAGE = (
@@ -208,6 +217,7 @@ def lists() -> Iterator[bytes]:
         b'"reason": "r", "reply": [550, "5.1.1", ["no"]], "host": "mx"}\n],\n"counted": [\n'
         b'{"address": "e@x.example", "refusals": [["25X8TJJVS6600", 1750000000.0]]}\n]}\n'
     )
+    yield b'{"version": 1,\n"uses": [\n["alice@example.org", "phone", 1750000000.0, "192.0.2.7", "pop3"]\n]}\n'
     yield b'{"version": 1,\n"hosts": [\n["mx.example.net", "TLSv1.3", 1750000000.0, 0.0, 0.0]\n]}\n'
 
 
@@ -240,6 +250,12 @@ def accounts() -> Iterator[bytes]:
         b'version = 1\n[accounts."alice@example.org"]\npassword = "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA"\n'
         b'disabled = false\nmay_send_as = ["info@example.org", "@example.net"]\n[accounts."bob@example.org"]\n\n'
         b'[aliases]\n"sales@example.org" = ["alice@example.org", "x@far.example"]\n"@example.org" = ["a@example.org"]\n'
+    )
+    yield (
+        b'version = 2\n[accounts."a@example.org"]\npassword = "$argon2id$x"\nrequire_app_passwords = true\n'
+        b'scram = "SCRAM-SHA-256$4096:c2FsdA==$' + b"QUFB" * 10 + b"QUE=:" + b"QUFB" * 10 + b'QUE=$0123456789abcdef"\n'
+        b'[accounts."a@example.org".devices.phone]\npassword = "$app$c2FsdA==$' + b"QUFB" * 10 + b'QUE="\n'
+        b'created = 2026-11-25T13:08:00Z\nonly = "pop3"\n'
     )
     yield b'[aliases]\n"a@example.org" = ["b@example.org"]\n"b@example.org" = ["a@example.org"]\n'
 

@@ -33,6 +33,7 @@ TARGETS = (
     Target(grammar.address_lists, seeds.address_lists, 500_000, 5_000),
     Target(grammar.smtp_arguments, seeds.smtp_arguments, 1_200_000, 20_000, 400),
     Target(grammar.sasl, seeds.sasl, 400_000, 5_000, 256),
+    Target(grammar.scram, seeds.scram, 400_000, 5_000),
     Target(texts.headers, seeds.headers, 500_000, 6_000, 1_024),
     Target(texts.content_out, seeds.content_out, 500_000, 6_000),
     Target(texts.content_check, seeds.content_check, 500_000, 6_000),
