@@ -118,7 +118,7 @@ class NeighborBack(MailEvent):
 
 @dataclass(frozen=True, slots=True)
 class DoctorLooked(MailEvent):
-    """The daily look is over: how many findings there are of each kind, and which are new or mended (docs/doctor.md)."""
+    """The daily look is over: how many findings of each kind, and which are new or mended (docs/doctor.md)."""
 
     word: ClassVar[str] = "doctor"
     is_log_only: ClassVar[bool] = True

@@ -15,8 +15,8 @@ from mailserver.store.maildir_names import base_of, delivery_order, unique_of
 PLACES = ("new", "cur")
 # Others may move files while we list; after so many rounds what was seen last is taken.
 _MAX_ROUNDS = 3
-# `1750000000.M000042P`: where names begin like this, text order is delivery order but for ties. Looked at is what stands
-# between and behind the digits; nobody else's names have all three.
+# `1750000000.M000042P`: where names begin like this, text order is delivery order but for ties. Looked at is what
+# stands between and behind the digits; nobody else's names have all three.
 _MOMENT = itemgetter(slice(18))
 _SHAPE = itemgetter(10, 11, 18)
 _OURS = {(".", "M", "P")}

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a text is one line, however long
 """The tables [mta_sts] and [web]: what they take and refuse, and the policy that follows."""
 
 import pytest
