@@ -15,14 +15,17 @@ from mailserver.cli.why_means import of_given_up, of_waiting
 from mailserver.config import Config
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.ids import QueueId
+from mailserver.mail.junk import JUNK_FOLDER
 from mailserver.relay.diagnosis import Explanation
 from mailserver.store.files import Files
 from mailserver.store.journal_read import Entry
 from mailserver.store.maildir_names import parse_name, unique_of
-from mailserver.store.paths import maildir_path
+from mailserver.store.paths import maildir_path, subfolder_path
 from mailserver.store.spool import Spool, StoredMessage
 from mailserver.store.spool_format import SpoolPaths
 from mailserver.store.spool_state import RecipientProgress, RecipientState
+
+_IN_JUNK = f", folder {JUNK_FOLDER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +115,14 @@ def _filed(config: Config, life: Life, filed: Entry) -> Standing:
             mailbox, "gone", text, "another program moved or deleted it, such as an IMAP server or a filter"
         )
     state = "fetched" if fetched else "filed"
+    if where.startswith(_IN_JUNK):
+        return Standing(mailbox, state, f"in the mailbox{where}", "POP3 shows the inbox only (docs/junk.md)")
     text = f"in the mailbox{where}" + (f"; {by_pop3}" if by_pop3 else "; not fetched by POP3 yet")
     return Standing(mailbox, state, text, "" if fetched else "it is there when the mailbox is next looked at")
 
 
 def _in_maildir(config: Config, address: str, name: str) -> str:
-    """`, new`, `, seen`, empty when that cannot be known, or `gone`."""
+    """`, unread`, `, folder Junk, seen` and so on; empty when that cannot be known, or `gone`."""
     mailbox = parse_mailbox(address)
     if not isinstance(mailbox, Mailbox) or not mailbox.domain or not name:
         return ""
@@ -126,10 +131,19 @@ def _in_maildir(config: Config, address: str, name: str) -> str:
         for folder in ("new", "cur"):
             for entry in _names(maildir / folder):
                 if unique_of(entry) == name:
-                    return ", seen" if "S" in parse_name(entry).flags else ", unread"
+                    return _flag(entry)
+        junk = Path(subfolder_path(str(maildir), JUNK_FOLDER))
+        for folder in ("new", "cur") if junk.is_dir() else ():
+            for entry in _names(junk / folder):
+                if unique_of(entry) == name:
+                    return _IN_JUNK + _flag(entry)
     except OSError:
         return ""
     return "gone"
+
+
+def _flag(entry: str) -> str:
+    return ", seen" if "S" in parse_name(entry).flags else ", unread"
 
 
 def _names(folder: Path) -> Iterable[str]:

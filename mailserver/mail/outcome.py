@@ -32,7 +32,7 @@ class Delivered:
 
     `dsn_passed_on` tells that the next hop promised DSN, so that a success report is its business (RFC 3461 5.2.2).
     `tls` is what protected the way there, such as `TLSv1.3`; empty for none. `file` is the unique part of the file's
-    name in a Maildir.
+    name in a Maildir, `folder` the folder of the mailbox it is in; empty for the inbox.
     """
 
     reply: Reply | None = None
@@ -40,6 +40,7 @@ class Delivered:
     dsn_passed_on: bool = False
     tls: str = ""
     file: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

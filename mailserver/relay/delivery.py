@@ -89,7 +89,8 @@ class Delivery:
                 mailbox = destination.mailboxes[0]
                 trace = local_trace(message.envelope.reverse_path, mailbox)
                 folder = self._doors.junk_folder(mailbox) if message.envelope.is_junk else ""
-                return Delivered(file=await self._doors.mailboxes.file(mailbox, trace, message.content, folder))
+                file = await self._doors.mailboxes.file(mailbox, trace, message.content, folder)
+                return Delivered(file=file, folder=folder)
             return EXPANDED
         except StorageFull as trouble:
             return self._put_off(message, "the mailbox has no room", trouble)

@@ -18,7 +18,7 @@ def tell_outcomes(
         reply = "" if one.reply is None else str(one.reply)
         if isinstance(outcome, Delivered):
             if outcome.reply is None and not outcome.host:
-                sink(Filed(message.queue_id, recipient, recipient, outcome.file))
+                sink(Filed(message.queue_id, recipient, recipient, outcome.file, outcome.folder))
             else:
                 sink(Sent(message.queue_id, recipient, one.host, reply, moment.age_s, outcome.tls))
         elif one.is_waiting:

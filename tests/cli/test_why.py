@@ -34,6 +34,7 @@ from mailserver.maillog import (
     SetAside,
     Talked,
     Tried,
+    Weighed,
 )
 from mailserver.ports import Report
 from mailserver.store.files import Files
@@ -263,6 +264,28 @@ def test_a_filed_copy_is_looked_for(desk, file, state, text):
         desk.file(name, folder=folder)
     [now] = desk.json(IN)["messages"][0]["now"]
     assert (now["state"], now["text"][: len(text)]) == (state, text)
+
+
+def test_junk_is_found_in_its_folder_and_told_why(desk):
+    weighed = Weighed(IN, PEER, "junk", ("ZEN 192.0.2.7 +1",), "add header 8.10/15.00 BAYES_SPAM(5.10)", "shop.example")
+    desk.note(arrived(to=(ALICE,)), weighed, Filed(IN, ALICE, ALICE, "1.M2P3Q4.h", "Junk"))
+    desk.file("other")
+    junk = desk.maildirs / "example.org" / "alice" / ".Junk"
+    for one in ("new", "cur"):
+        (junk / one).mkdir(parents=True)
+    (junk / "new" / "1.M2P3Q4.h").write_bytes(b"x")
+    [now] = desk.json(IN)["messages"][0]["now"]
+    assert (now["state"], now["text"]) == ("filed", "in the mailbox, folder Junk, unread")
+    assert now["next"] == "POP3 shows the inbox only (docs/junk.md)"
+    text = desk(IN)
+    assert f"filed in the mailbox of {ALICE}, folder Junk" in text
+    assert (
+        "found to be junk: on block lists: ZEN 192.0.2.7 +1; rspamd: add header 8.10/15.00 BAYES_SPAM(5.10); "
+        "shop.example asks for quarantine (DMARC)"
+    ) in text
+    (junk / "new" / "1.M2P3Q4.h").rename(junk.parent / "cur" / "1.M2P3Q4.h:2,S")  # "not junk"
+    [now] = desk.json(IN)["messages"][0]["now"]
+    assert now["text"] == "in the mailbox, seen; not fetched by POP3 yet"
 
 
 def test_a_mailbox_that_cannot_be_looked_at_is_no_proof_of_anything(desk):

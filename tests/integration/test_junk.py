@@ -102,6 +102,7 @@ def test_lists_mark_and_refuse_and_say_so(tmp_path, names):
         assert "found to be junk: on block lists: ZEN 127.0.0.5 +1" in told
         assert "found to be junk: shop.example asks for quarantine (DMARC)" in told
         assert f"filed in the mailbox of {ALICE}, folder Junk" in told
+        assert f"now: {ALICE}: in the mailbox, folder Junk, unread" in told
         assert "127.0.0.6 is listed by ZEN" in told
         # POP3 shows the inbox.
         assert len(server.messages(ALICE)) == 1

@@ -12,6 +12,7 @@ def test_what_waited_is_filed_where_junk_goes(tmp_path):
     office.settle()
     assert [box_ for box_, _ in office.mailboxes.filed] == ["alice@example.org", "bob@example.org"] * 2
     assert office.mailboxes.folders == ["Junk", "", "", ""]
+    assert [event.folder for event in office.events if event.word == "filed"] == ["Junk", "", "", ""]
 
 
 def test_the_verdict_outlives_the_process_and_goes_through_an_alias(tmp_path):
