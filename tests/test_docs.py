@@ -46,6 +46,7 @@ def test_every_word_of_the_log_is_explained_and_no_other():
         "docs/dns.md",
         "docs/doctor.md",
         "docs/queue-format.md",
+        "docs/reports.md",
         "docs/setup.md",
         "docs/transport-security.md",
         "docs/web.md",
