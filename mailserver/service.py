@@ -9,6 +9,9 @@
       recovery            what a crash left half-done is cleaned up; nothing is accepted before
       committer           the way to disk for everything accepted
       history of peers    what protected the last conversation with each host; written at the stop
+      caps                what accounts have sent lately; written at the stop
+      logins              better hashes and SCRAM keys of who logged in; written at the stop
+      last uses           when app passwords were used; written at the stop
       MTA-STS policies    those of other domains; written at the stop
       transmitter         connections to next hops that are kept for another message
       suppression list    recipients that do not exist; what was counted is written at the stop

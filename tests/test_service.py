@@ -118,6 +118,8 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
         "committer",
         "history of peers",
         "caps",
+        "logins",
+        "last uses",
         "MTA-STS policies",
         "transmitter",
         "suppression list",

@@ -77,6 +77,7 @@ class Connection:
 def play(path: Path) -> None:
     """Run one dialogue file; a step that fails names its line."""
     world = World()
+    world.directory.has_scram = True  # as with accounts that the command line has made
     connection, waiting = None, b""
     for number, line in enumerate(path.read_text().splitlines(), 1):
         kind, _, text = line.partition(":")
