@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, RequestGenerationFailed, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -29,6 +30,8 @@ from mailserver.ports import Blocking, Clock, Lane, Overloaded, StoredContent
 from mailserver.ports.scanning import NotScanned, Scanned, ScanRequest
 
 _PIECE_OCTETS = 64 << 10
+# Connections at once; more than its workers can use, and few beside the descriptors that clients need.
+MAX_AT_ONCE = 50
 # How long nobody asks after the first failure; twice as long after each further one, up to the last.
 _REST_S = 1.0
 _LONGEST_REST_S = 30.0
@@ -36,6 +39,8 @@ _MAX_VALUE_OCTETS = 1000
 _MAX_PASSWORD_OCTETS = 1024
 # All that a message to many needs to be judged by.
 _MAX_RECIPIENTS = 50
+
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Rspamd:
         self._clock = clock
         self._log = log
         self._agent = Agent.usingEndpointFactory(reactor, _Place(settings, reactor))
+        self._places = DeferredSemaphore(MAX_AT_ONCE)
         self._rest_s = 0.0
         self._rests_until = 0.0
         self._is_probing = False
@@ -104,7 +110,7 @@ class Rspamd:
     # --- one question -------------------------------------------------------------------------------------------------
 
     async def _within_time(self, request: ScanRequest, content: bytes | StoredContent) -> Scanned:
-        asking = Deferred.fromCoroutine(self._ask(request, content))
+        asking = Deferred.fromCoroutine(self._in_turn(request, content))
         is_late = False
 
         def end() -> None:
@@ -115,15 +121,25 @@ class Rspamd:
         timer = self._clock.call_later(self._settings.timeout_s, end)
         try:
             return await asking
-        except (_Trouble, CancelledError) as trouble:
+        except (_Trouble, CancelledError, ConnectingCancelledError) as trouble:
             # Twisted's client gives a cancelled request other names.
             if is_late:
                 raise _Trouble(f"no answer within {self._settings.timeout_s:g} s") from None
             if isinstance(trouble, _Trouble):
                 raise
             raise _Trouble("the question was cancelled") from None
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with asking, mail goes on as configured
+            _log.failure("asking rspamd broke")
+            raise _Trouble(f"asking it broke: {type(error).__name__}") from None
         finally:
             timer.cancel()
+
+    async def _in_turn(self, request: ScanRequest, content: bytes | StoredContent) -> Scanned:
+        await self._places.acquire()
+        try:
+            return await self._ask(request, content)
+        finally:
+            self._places.release()
 
     async def _ask(self, request: ScanRequest, content: bytes | StoredContent) -> Scanned:
         headers = _headers(request, await self._password())

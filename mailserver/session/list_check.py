@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from mailserver.mail.dns import CannotTell, IpAddress
 from mailserver.mail.peer import IpNetwork, Peer
-from mailserver.maillog import NeighborBack, NeighborDown, Sink
+from mailserver.maillog import NeighborBack, NeighborDown, Sink, Trouble
 from mailserver.policy.dnsbl import (
     BlockList,
     Hit,
@@ -32,6 +32,10 @@ LIMIT_S = 2.0
 # So many questions in a row without a usable answer, and a list is left alone for this long.
 FAILURES_TO_REST = 3
 REST_S = 60.0
+# Each question has a socket of its own, and a slow name server keeps it for some ten seconds: a crowd of clients must
+# not use up the descriptors that their mail needs. Beyond these nobody is asked about.
+MAX_QUESTIONS = 200
+CROWD_TOLD_EACH_S = 600.0
 
 _log = Logger()
 
@@ -65,6 +69,8 @@ class BlockLists:
         self._resolver = resolver
         self._clock = clock
         self._log = log
+        self.under_way = 0
+        self._crowd_told_at = float("-inf")
         self._standings = {one.zone: _Standing() for one in settings.lists}
         self._by_client = tuple(one for one in settings.lists if one.looks_at is LooksAt.CLIENT)
         self._by_domain = tuple(one for one in settings.lists if one.looks_at is LooksAt.DOMAIN)
@@ -95,7 +101,16 @@ class BlockLists:
     def _begin(self, questions: "list[Question]") -> "ListCheck | None":
         now = self._clock.monotonic()
         due = [one for one in questions if self._standings[one[0].zone].rests_until <= now]
+        if due and self.under_way + len(due) > MAX_QUESTIONS:
+            self._tell_crowd(now)
+            return None
         return ListCheck(self, due, self._resolver, self._clock, self.settings.limit_s) if due else None
+
+    def _tell_crowd(self, now: float) -> None:
+        if now - self._crowd_told_at >= CROWD_TOLD_EACH_S:
+            self._crowd_told_at = now
+            reason = f"more than {MAX_QUESTIONS} questions are under way"
+            self._log(Trouble("", "block lists", reason, "no list is asked about some clients"))
 
     def worked(self, block_list: BlockList) -> None:
         """It gave a usable answer."""
@@ -160,6 +175,7 @@ class ListCheck:
 
     async def _ask(self, question: Question) -> None:
         block_list, name, subject = question
+        self._lists.under_way += 1
         try:
             answer = await self._resolver.addresses(name, ipv6=False)
             if self.is_over:
@@ -180,6 +196,7 @@ class ListCheck:
             if is_hit and block_list.weight > 0:
                 await self._explain(block_list, name, subject)
         finally:
+            self._lists.under_way -= 1
             self._left -= 1
             if not self._left:
                 self._end()

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import socket
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from mailserver.net.clock import ReactorClock
-from mailserver.net.rspamd import Rspamd, RspamdSettings
+from mailserver.net.rspamd import MAX_AT_ONCE, Rspamd, RspamdSettings
 from mailserver.ports import StoredContent
 from mailserver.ports.scanning import NotScanned, ScanAction, Scanned, ScanRequest
 from tests.fakes.blocking import DirectBlocking
@@ -35,6 +36,7 @@ class FakeRspamd:
         self.scripts = list(scripts)
         self.requests = []
         self.connections = []
+        self.many = None
         factory = Factory.forProtocol(lambda: _Connection(self))
         factory.noisy = False
         self.port = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -53,6 +55,9 @@ class _Connection(Protocol):
         self.drips = None
         self.lost = Deferred()
         server.connections.append(self)
+        if server.many is not None and len(server.connections) == MAX_AT_ONCE:
+            # What else is under way has come by then.
+            reactor.callLater(0.05, lambda: server.many.callback(len(server.connections)))
 
     def dataReceived(self, data):
         self.octets += data
@@ -247,6 +252,47 @@ async def test_while_one_tries_the_others_do_not_wait(world):
     assert (await rspamd.scan(REQUEST, CONTENT)).reason == "rspamd does not work"
     assert not trying.called
     assert (await trying).reason == "no answer within 0.3 s"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_crowd_asks_in_turn_and_waits_no_longer_than_the_limit(world):
+    server, rspamd = world.asked((b"", "stay"), timeout_s=1.0)
+    server.many = Deferred()
+    asked = [Deferred.fromCoroutine(rspamd.scan(REQUEST, CONTENT)) for _ in range(MAX_AT_ONCE + 10)]
+    assert await server.many == MAX_AT_ONCE
+    answers = [await one for one in asked]
+    assert {answer.reason for answer in answers} == {"no answer within 1 s"}
+    assert rspamd._places.tokens == MAX_AT_ONCE
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_does_not_take_the_connection_in_time_or_is_not_there(world, host):
+    """A socket whose backlog is full: the kernel lets further ones wait."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        answer = await world.client(port, host=host).scan(REQUEST, CONTENT)
+        assert isinstance(answer, NotScanned) and answer.is_down and answer.reason
+        for filler in fillers:
+            filler.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mistake_of_ours_is_told_and_holds_up_no_mail(world):
+    class Broken:
+        def request(self, *_):
+            raise ZeroDivisionError
+
+    _, rspamd = world.asked(answered(NO_ACTION))
+    rspamd._agent = Broken()
+    assert await rspamd.scan(REQUEST, CONTENT) == NotScanned("asking it broke: ZeroDivisionError", is_down=True)
+    assert len(world.lines()) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -6,11 +6,11 @@ from ipaddress import ip_address, ip_network
 import pytest
 from twisted.internet.defer import Deferred
 
-from mailserver.mail.dns import CannotTell
+from mailserver.mail.dns import CannotTell, NoSuchName
 from mailserver.mail.junk import JunkDelivery
 from mailserver.policy.dnsbl import BlockList, LooksAt
 from mailserver.policy.junk import JunkFolders
-from mailserver.session.list_check import FAILURES_TO_REST, REST_S, BlockLists, ListSettings
+from mailserver.session.list_check import FAILURES_TO_REST, MAX_QUESTIONS, REST_S, BlockLists, ListSettings
 from mailserver.session.smtp_profile import SMTP, SUBMISSION
 from mailserver.session.weighing import Weigher
 from tests.fakes.network import MemoryResolver
@@ -270,6 +270,25 @@ def test_a_list_that_is_silent_is_left_alone_after_a_while():
         assert waiting.result.reply.code == 250
     assert len(site.lines("neighbor-down")) == 1
     assert site.greeted().send().startswith("250")  # at once
+
+
+def test_a_crowd_of_clients_does_not_use_up_the_sockets():
+    site = Site(lists=(ZEN,))
+    never = Deferred()
+    clients = []
+    for number in range(MAX_QUESTIONS + 5):
+        name = f"{number}.1.51.198.zen.example"
+        site.resolver.held[name] = never
+        clients.append(site.greeted(address=f"198.51.1.{number}"))
+    assert site.lists.under_way == MAX_QUESTIONS == len(site.resolver.questions)
+    mail(clients[-1])
+    assert clients[-1].code("RCPT TO:<alice@example.test>") == 250  # at once
+    assert len(site.lines("trouble")) == 1
+    never.callback(NoSuchName())
+    assert site.lists.under_way == 0
+    site.resolver.held = {}
+    site.greeted()
+    assert len(site.resolver.questions) == MAX_QUESTIONS + 1
 
 
 def test_a_list_that_lists_everything_lists_nobody():
