@@ -343,7 +343,7 @@ class _Attempt:
     async def _tell_tls(
         self, target: Target, required: Requirement, use: TlsUse, opened: Opened | NotOpened | None
     ) -> None:
-        """For TLSRPT; a message with a wish of its own is no measure, and a report is none (RFC 8460 5.3)."""
+        """For TLSRPT; a message with a wish of its own is no measure, and a report is none (RFC 8460 3)."""
         tell = self._transmitter.tell_tls
         if tell is None or self._protection is None or self._wish is not Wish.USUAL:
             return

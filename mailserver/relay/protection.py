@@ -1,7 +1,7 @@
 """Finds out how the way to each host of an attempt must be protected; `policy.transport` decides. Async over doors.
 
 Nothing is asked for that cannot matter: TLSA records only below authentic names, policies only for mail that goes by
-MX, and whether the message says `TLS-Required: No` (RFC 8689 5) only when something would be required.
+MX, and whether the message says `TLS-Required: No` (RFC 8689 3) only when something would be required.
 """
 
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def wish_of(envelope: Envelope) -> Wish:
 
 
 async def says_tls_is_optional(content: ContentSource) -> bool:
-    """Whether the header has `TLS-Required: No` (RFC 8689 5). What cannot be read says nothing."""
+    """Whether the header has `TLS-Required: No` (RFC 8689 3, 4.2.2). What cannot be read says nothing."""
     try:
         first = await anext(content.pieces())
     except (OSError, StopAsyncIteration):

@@ -240,7 +240,7 @@ async def test_the_host_that_a_policy_names_is_tried_after_one_that_it_does_not(
 
 @pytest_twisted.ensureDeferred
 async def test_tls_required_no_is_not_held_up(world):
-    """RFC 8689 5."""
+    """RFC 8689 3, 4.2.2."""
     world.publish(certificate=world.authority.issue_cert("mx.test"))
     assert isinstance(await world.send(sts=policy("enforce", "other.test"), content=OPTIONAL), Delivered)
     world.publish(rcode="SERVFAIL")

@@ -148,6 +148,6 @@ def test_a_host_without_a_greeting_is_not_told(tmp_path):
 
 
 def test_a_report_is_not_counted(tmp_path):
-    """RFC 8460 5.3: the session that brings a report is in no report."""
+    """RFC 8460 3: the session that brings a report is in no report."""
     content = b"TLS-Required: No\r\n\r\nhello\r\n"
     assert counted(tmp_path, {ONE: [(*HELLO, BREAK)]}, content=content) == []

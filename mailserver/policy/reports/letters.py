@@ -1,8 +1,8 @@
 """The mail that carries a report of ours (RFC 9990 3.5.2, RFC 8460 5.3): a text for people, and the report packed.
 
 The reverse-path is the null one, so that a destination that is gone makes no mail. What the standards ask of the
-sender is met by the signature: DMARC aligned with From, and for TLSRPT a key that is for every service (its record has
-no `s=`).
+sender is met by the signature: DMARC aligned with From, and for TLSRPT a whole body (no `l=`) and a key for every
+service (its record has no `s=`, RFC 6376 3.6.1, RFC 8460 3).
 """
 
 import gzip
@@ -59,7 +59,7 @@ def _dmarc_parts(message: EmailMessage, report: DmarcReport, domain: str, name: 
 def _tls_parts(message: EmailMessage, head: Letterhead, report: TlsReport, domain: str, name: str) -> None:
     message["TLS-Report-Domain"] = domain
     message["TLS-Report-Submitter"] = head.hostname
-    # A report has to arrive although TLS does not work: that may be what it tells (RFC 8460 5.3, RFC 8689 5).
+    # A report has to arrive although TLS does not work: that may be what it tells (RFC 8460 3, RFC 8689 3).
     message["TLS-Required"] = "No"
     message.set_content(
         f"This is a report about TLS (RFC 8460) to the mail hosts of {domain}, as {report.reporter} saw them.\n"

@@ -1,7 +1,10 @@
 """Who answers for a report that came by mail: what this server found out when it took it. Pure.
 
-Anybody can write a report in anybody's name. RFC 9990 3.5.2 and RFC 8460 5.3 want them to pass DMARC and to be signed;
+Anybody can write a report in anybody's name. RFC 9990 3.5.2 and RFC 8460 3 want them to pass DMARC and to be signed;
 our own Authentication-Results above our own Received tells whether they did. Nothing else in the message is believed.
+
+Deviation: RFC 8460 3 has reports without a valid signature ignored. Here they are kept and marked, because many a
+server checks no signatures, and a figure that is marked is more use than none.
 """
 
 import re

@@ -139,7 +139,7 @@ def test_a_mail_with_a_dmarc_report():
 
 
 def test_a_mail_with_a_report_about_tls():
-    """RFC 8460 5.3, and RFC 8689 5 for what must arrive without TLS."""
+    """RFC 8460 5.3, and RFC 8689 3 for what must arrive without TLS."""
     content = letter(HEAD, TLS, "example.org", (TO,), END + 3600.0)
     message = parsed(content)
     assert message.get_content_type() == "multipart/report"
