@@ -2,6 +2,9 @@
 
 DMARC: the `rua` of the record at the domain, verified where it leads outside (RFC 9990 4). TLSRPT: the `rua` of
 `_smtp._tls` (RFC 8460 3). Only `mailto:` is sent to.
+
+Deviation: RFC 9989 4.8 calls a limit such as `!10m` obsolete, to be ignored. Who still writes one means it, and a report
+that is too large would only be refused, so it is kept.
 """
 
 import re
