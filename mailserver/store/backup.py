@@ -171,7 +171,6 @@ def _make(wanted: Wanted, folder: Path, final: Path, now: float, files: Files) -
         copier.finish()
         files.rename(str(partial), str(final))
     except BaseException:
-        copier.close()
         _try_to_remove(files, partial)
         raise
     files.sync_folder(str(folder))
@@ -218,8 +217,7 @@ def _copy_named(copier: Copier, source: Path, path: str) -> None:
 def _copy_database(copier: Copier, files: Files, source: Path, path: str) -> None:
     """A database as it is at one moment, whoever writes meanwhile; history is no reason to have no backup."""
     target = copier.place(path)
-    # Kept open, to be synced in the end through it.
-    descriptor = files.create(str(target))
+    files.close(files.create(str(target)))
     try:
         with (
             closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as origin,
@@ -229,12 +227,11 @@ def _copy_database(copier: Copier, files: Files, source: Path, path: str) -> Non
             # One file, and nothing beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
-        files.close(descriptor)
         for name in (target.name, f"{target.name}-wal", f"{target.name}-shm", f"{target.name}-journal"):
             files.discard(str(target.with_name(name)))
         copier.remarks.append(f"{source} cannot be read and was left out: {error}")
         return
-    copier.adopt(path, descriptor)
+    copier.adopt(path)
 
 
 # --- old ones ---------------------------------------------------------------------------------------------------------

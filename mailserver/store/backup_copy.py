@@ -1,21 +1,20 @@
 """Puts files into a backup that is being made: copied and summed up, or linked where that is as good. Blocking.
 
-Files are synced in groups, so that a first backup of a hundred thousand letters does not wait for the disk as often.
-Nothing counts before `finish` has returned and the folder got its final name.
+Everything is synced at once in the end, so that a first backup of a hundred thousand letters does not wait for the disk
+as often. Nothing counts before `finish` has returned and the folder got its final name.
 """
 
 import errno
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mailserver.store.backup_format import BackupTrouble, Entry
 from mailserver.store.files import Files
 
 _BLOCK_OCTETS = 1 << 20
-_GROUP = 64
 # What may be in the way of a link and not of a copy.
 _NO_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT, errno.ENOSPC})
 
@@ -35,7 +34,6 @@ class Copier:
         self._previous = previous
         self._links_live = links_live
         self._folders: dict[str, None] = {}
-        self._unsynced: list[int] = []
         self.entries: dict[str, Entry] = {}
         self.remarks: list[str] = []
         self.copied = self.linked = 0
@@ -74,22 +72,24 @@ class Copier:
         target = self._place(path)
         try:
             written = self._files.create(target)
-            self._unsynced.append(written)
-            self._files.write(written, (octets,))
-            self._files.set_time(written, modified_ns)
+            try:
+                self._files.write(written, (octets,))
+                self._files.set_time(written, modified_ns)
+            finally:
+                self._files.close(written)
         except OSError as error:
             raise _cannot_write(error, target) from None
         self._note(path, len(octets), modified_ns, hashlib.sha256(octets).hexdigest())
 
-    def adopt(self, path: str, descriptor: int) -> None:
-        """Take in a file that somebody else has written at `path` (`place` told where); `descriptor` is open for it."""
+    def adopt(self, path: str) -> None:
+        """Take in a file that somebody else has written at `path` (`place` told where)."""
         target = str(self.root / path)
-        self._unsynced.append(descriptor)
         try:
-            status = os.fstat(descriptor)
-            self._note(path, status.st_size, status.st_mtime_ns, _sum_of(descriptor))
+            size, digest = sum_of_file(target)
+            modified_ns = Path(target).stat().st_mtime_ns
         except OSError as error:
             raise _cannot_write(error, target) from None
+        self._note(path, size, modified_ns, digest)
 
     def place(self, path: str) -> Path:
         """Where a file at `path` has to be written; its folder is there."""
@@ -109,18 +109,14 @@ class Copier:
 
     def finish(self) -> None:
         """Return when every file and every folder is on disk."""
-        self._sync_files()
         try:
-            for folder in sorted(self._folders, key=len, reverse=True):
-                self._files.sync_folder(folder)
-            self._files.sync_folder(str(self.root))
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._files.sync_file_system(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise _cannot_write(error, str(self.root)) from None
-
-    def close(self) -> None:
-        """Let go of everything that is open, when it goes no further."""
-        while self._unsynced:
-            os.close(self._unsynced.pop())
 
     def _open(self, source: str) -> int | None:
         try:
@@ -168,44 +164,21 @@ class Copier:
         return True
 
     def _write(self, source: str, descriptor: int, status: os.stat_result, target: str, path: str) -> None:
+        digest, size = hashlib.sha256(), 0
         try:
             written = self._files.create(target)
+            try:
+                for block in _blocks(source, descriptor):
+                    digest.update(block)
+                    size += len(block)
+                    self._files.write(written, (block,))
+                self._files.set_time(written, status.st_mtime_ns)
+                self._files.start_writeback(written)
+            finally:
+                self._files.close(written)
         except OSError as error:
             raise _cannot_write(error, target) from None
-        self._unsynced.append(written)
-        digest, size = hashlib.sha256(), 0
-        while True:
-            try:
-                block = os.read(descriptor, _BLOCK_OCTETS)
-            except OSError as error:
-                raise _cannot_read(error, source) from None
-            if not block:
-                break
-            digest.update(block)
-            size += len(block)
-            try:
-                self._files.write(written, (block,))
-            except OSError as error:
-                raise _cannot_write(error, target) from None
-        try:
-            self._files.set_time(written, status.st_mtime_ns)
-        except OSError as error:
-            raise _cannot_write(error, target) from None
-        self._files.start_writeback(written)
         self._note(path, size, status.st_mtime_ns, digest.hexdigest())
-        if len(self._unsynced) >= _GROUP:
-            self._sync_files()
-
-    def _sync_files(self) -> None:
-        try:
-            while self._unsynced:
-                descriptor = self._unsynced.pop()
-                try:
-                    self._files.sync(descriptor)
-                finally:
-                    self._files.close(descriptor)
-        except OSError as error:
-            raise _cannot_write(error, str(self.root)) from None
 
     def _place(self, path: str) -> str:
         parts = path.split("/")[:-1]
@@ -235,6 +208,18 @@ def sum_of_file(path: str) -> tuple[int, str]:
         return os.fstat(descriptor).st_size, _sum_of(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _blocks(source: str, descriptor: int) -> Iterator[bytes]:
+    """What is in the file. Raises `BackupTrouble`: that it cannot be read is another trouble than a full disk."""
+    while True:
+        try:
+            block = os.read(descriptor, _BLOCK_OCTETS)
+        except OSError as error:
+            raise _cannot_read(error, source) from None
+        if not block:
+            return
+        yield block
 
 
 def _sum_of(descriptor: int) -> str:

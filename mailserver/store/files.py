@@ -37,6 +37,7 @@ def _find_sync_file_range() -> "Callable[[int, int, int, int], int] | None":
 
 
 _sync_file_range = _find_sync_file_range()
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
 def storage_error(error: OSError) -> StorageFull | StorageTrouble:
@@ -107,6 +108,18 @@ class Files:
     def sync(self, descriptor: int) -> None:
         """Return when content and size are on disk."""
         os.fsync(descriptor)
+
+    def sync_file_system(self, descriptor: int) -> None:
+        """Return when everything on the file system of this file or folder is on disk: files, sizes and names.
+
+        For who has written thousands of files: one by one they wait a hundred times as long. Since Linux 5.8 it fails
+        when anything there could not be written, whoever wrote it.
+        """
+        if _syncfs is None:
+            os.sync()
+        elif _syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
     def close(self, descriptor: int) -> None:
         """Close; a late error counts as a failed write."""

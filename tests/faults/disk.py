@@ -39,6 +39,9 @@ class NoSync(Files):
     def sync(self, descriptor):
         pass
 
+    def sync_file_system(self, descriptor):
+        pass
+
     def sync_folder(self, path):
         assert os.path.isdir(path)
 
@@ -162,6 +165,13 @@ class WatchedDisk(Files):
             self.log.append(Step("sync failed", file=self._files[descriptor]))
             raise
         self._synced(self._files[descriptor])
+
+    def sync_file_system(self, descriptor):
+        self._point("sync", "")
+        for number in set(self._of_path.values()):
+            self._synced(number)
+        for folder, _, _ in os.walk(self.root):
+            self.log.append(Step("folder synced", folder[len(self.root) + 1 :]))
 
     def close(self, descriptor):
         self._files.pop(descriptor, None)
