@@ -59,7 +59,7 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
         *_addresses(survey, answers),
     )
     decided = _in_order(decisions)
-    settings, kept = _with_owners(decided, existing, said)
+    settings, ours, kept = _with_owners(decided, existing, said)
     return Plan(
         hostname=str(settings["hostname"]),
         domains=domains,
@@ -67,7 +67,7 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
         first=first,
         decisions=decisions,
         settings=settings,
-        decided=decided,
+        decided=ours,
         errands=(
             *_program(layout, here),
             *listening.errands(survey, answers.domain, ports),
@@ -198,9 +198,13 @@ def _said(answers: Answers) -> frozenset[str]:
 
 def _with_owners(
     decided: dict[str, Setting], existing: Existing, said: frozenset[str]
-) -> tuple[dict[str, Setting], tuple[str, ...]]:
-    """What stands in the end, and a line for each value of the owner's that setup would have chosen otherwise."""
+) -> tuple[dict[str, Setting], dict[str, Setting], tuple[str, ...]]:
+    """What stands in the end; what of it is setup's; a line for each value that setup would have chosen otherwise.
+
+    A value of the owner's never becomes setup's, not even when both are the same: it must not follow what is found.
+    """
     settings: dict[str, Setting] = {}
+    ours: dict[str, Setting] = {}
     kept: list[str] = []
     for key, wanted in decided.items():
         own = existing.settings.get(key)
@@ -209,8 +213,8 @@ def _with_owners(
             if own != wanted:
                 kept.append(f"{key} = {written(own)} is yours and stays; setup would have taken {written(wanted)}")
         else:
-            settings[key] = wanted
-    return settings, tuple(kept)
+            settings[key] = ours[key] = wanted
+    return settings, ours, tuple(kept)
 
 
 def written(value: Setting) -> str:

@@ -132,9 +132,10 @@ class Errand:
 class Plan:
     """What will be. `settings` are all keys that setup decides, with the owner's values where he set them.
 
-    `decided` is what setup would say by itself. `kept` tells of the owner's values, a line each. `first` is the account
-    to be made; None when none was asked for. `needs_smarthost`: mail will not go out, or not be taken, without one;
-    `smarthost_reason`: what speaks for one while there is none. `addresses` are the public ones.
+    `decided` is what of it is setup's own, to be told from the owner's next time. `kept` tells of the owner's values, a
+    line each. `first` is the account to be made; None when none was asked for. `needs_smarthost`: mail will not go out,
+    or not be taken, without one; `smarthost_reason`: what speaks for one while there is none. `addresses` are the
+    public ones.
     """
 
     hostname: str

@@ -1,9 +1,10 @@
-"""A whole internet on loopback: a name server, and mail servers that `mailserver setup` made, each at an address.
+"""A whole internet on loopback: a name server, an authority for certificates (pebble), and mail servers that
+`mailserver setup` made, each at an address.
 
     with Internet(folder) as internet:
         org = internet.house("example.org", "alice", "127.0.0.1")
         far = internet.house("far.example", "bob", "127.0.0.2")
-        internet.publish(org, far)          # what setup printed
+        internet.publish()                  # what setup printed
         org.send("alice@example.org", "bob@far.example", "hello")
 
 All MX hosts listen on one port, `relay.port`, since a lab has no port 25.
@@ -11,17 +12,20 @@ All MX hosts listen on one port, `relay.port`, since a lab has no port 25.
 
 import copy
 import json
+import random
 import re
 import smtplib
+import socket
 import ssl
 import subprocess
-import sys
+import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from mailserver.setup.listening import ALL
 from tests.fakes.zone import zone_value
-from tests.integration.server import LIMIT_S, MAILSERVER, SERVICES, Server, free_ports, takes_connections, wait_until
+from tests.integration.server import LIMIT_S, MAILSERVER, SERVICES, Server, takes_connections, wait_until
+from tests.peers.certificates import Authority
+from tests.peers.pebble import FakeDns, Pebble
 
 # What its owner wrote before setup came: where this internet is, and that nothing outside of it is asked.
 BEFORE = """\
@@ -46,6 +50,8 @@ port = {port}
 allow_private = true
 source_address = "{address}"
 retry = ["1s"]
+mta_sts_port = {sts}
+ca_file = "{root}"
 
 [authentication]
 check_loopback = true
@@ -56,18 +62,32 @@ addresses = ["{address}"]
 lists = []
 port25_domains = []
 """
+WITH_AUTHORITY = """
+[listen]
+http = ["tcp:{http}:interface=127.0.0.1"]
+
+[acme]
+directory = "{directory}"
+agree_terms = true
+ca_file = "{ca_file}"
+"""
 
 
 class House(Server):
     """A mail server of one domain at one address of the loopback network."""
 
-    def __init__(self, folder, domain, user, address, *, dns, offset):
+    def __init__(self, folder, domain, user, address, internet):
         self.domain, self.user, self.address = domain, user, address
-        self._dns, self._offset = dns, offset
+        self._internet, self._offset = internet, internet.offset
         self.password_of_user = ""
         self.records = []
         super().__init__(folder)
-        self.ports = {name: ALL[name] + offset for name in SERVICES}
+        self.ports = {name: ALL[name] + self._offset for name in SERVICES}
+
+    @property
+    def has_pages(self):
+        """Only one of those that share a port may have pages, and so a certificate: see `configure`."""
+        return self.address == "127.0.0.1"
 
     @property
     def mail_address(self):
@@ -76,13 +96,22 @@ class House(Server):
     def configure(self, settings):
         """The owner's few lines, then setup; another address than 127.0.0.1 is the owner's, too."""
         self.config_path.parent.mkdir(parents=True)
-        port = ALL["smtp"] + self._offset
-        self.config_path.write_text(
-            BEFORE.format(domain=self.domain, user=self.user, address=self.address, dns=self._dns, port=port)
+        internet = self._internet
+        text = BEFORE.format(
+            domain=self.domain,
+            user=self.user,
+            address=self.address,
+            dns=internet.dns.port,
+            port=ALL["smtp"] + self._offset,
+            sts=ALL["https"] + self._offset,
+            root=internet.root,
         )
+        if self.has_pages:
+            text += WITH_AUTHORITY.format(http=ALL["http"] + self._offset, **internet.pebble.settings)
+        self.config_path.write_text(text)
         plan = self.setup()
         self.password_of_user, self.records = plan["password"], plan["records"]
-        if self.address != "127.0.0.1":
+        if not self.has_pages:
             text = self.config_path.read_text().replace("interface=127.0.0.1", f"interface={self.address}")
             # A port is asked for by its number alone: the pages of one house would be another program to the other.
             self.config_path.write_text(re.sub(r"^(https?) = .*$", r"\1 = []", text, flags=re.MULTILINE))
@@ -122,24 +151,25 @@ class House(Server):
 
 
 class Internet:
-    """The name server, and whoever was put into it."""
+    """The name server, the authority, and whoever was put into it."""
 
     def __init__(self, folder):
         self.folder = folder
         self.zone = {}
-        self._file = folder / "zone.json"
-        self._stack = ExitStack()
-        self.dns_port = 0
+        self.houses = []
         self.offset = _free_offset()
+        self.dns = FakeDns(folder / "dns", {})
+        certificate = Authority(folder).issue("127.0.0.1")
+        http_port = ALL["http"] + self.offset
+        self.pebble = Pebble(folder / "pebble", certificate, http_port=http_port, dns=self.dns)
+        self.root = folder / "root.pem"
+        self._stack = ExitStack()
 
     def __enter__(self):
-        self._write({})
-        (self.dns_port,) = free_ports(1)
-        command = [sys.executable, "-m", "tests.fakes.dns_server", "--port", str(self.dns_port), str(self._file)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-        self._stack.callback(process.wait, 10)
-        self._stack.callback(process.kill)
-        assert process.stdout.readline().startswith("ready")
+        for one in (self.dns, self.pebble):
+            self._stack.callback(one.stop)
+            one.start()
+        self.root.write_text(self.pebble.root())
         return self
 
     def __exit__(self, *details):
@@ -147,16 +177,17 @@ class Internet:
 
     def house(self, domain, user, address):
         """Set one up; it does not run yet."""
-        house = House(self.folder / domain, domain, user, address, dns=self.dns_port, offset=self.offset)
+        house = House(self.folder / domain, domain, user, address, self)
         self._stack.callback(house.kill)
+        self.houses.append(house)
         return house
 
-    def publish(self, *houses):
-        """Do as an owner does who types in all that setup printed."""
-        for house in houses:
-            for record in house.records:
-                values = self.zone.setdefault(record["name"], {}).setdefault(record["type"], [])
-                values.append(zone_value(record["type"], record["value"]))
+    def publish(self):
+        """Do as owners do who type in all that setup printed."""
+        self.zone = {}
+        for record in [record for house in self.houses for record in house.records]:
+            values = self.zone.setdefault(record["name"], {}).setdefault(record["type"], [])
+            values.append(zone_value(record["type"], record["value"]))
         self._write(self.zone)
 
     def with_changed(self, name, kind, value=None):
@@ -174,25 +205,18 @@ class Internet:
 
     def _write(self, zone):
         """Whole, so that the name server never reads half of it; and it looks every 50 ms."""
-        new = self._file.with_suffix(".new")
+        new = self.dns.zone_file.with_suffix(".new")
         new.write_text(json.dumps(zone))
-        new.replace(self._file)
-        if self.dns_port:
-            import time
-
-            time.sleep(0.12)
+        new.replace(self.dns.zone_file)
+        time.sleep(0.12)
 
 
 def _takes(address, port):
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex((address, port)) == 0
 
 
 def _free_offset():
-    import random
-
     while True:
         offset = random.randrange(10000, 55000)
         if not any(takes_connections(port + offset) for port in ALL.values()):

@@ -125,3 +125,14 @@ def test_a_lab_has_everything_below_its_folder(tmp_path):
     config = loaded(new_text(found.settings), tmp_path)
     for path in (config.storage.state, config.storage.maildirs, config.accounts.file, config.sendmail.drop):
         assert tmp_path in path.parents
+
+
+def test_what_the_owner_set_before_setup_came_stays_his_over_any_number_of_runs():
+    text, record = OWNER + '\n[acme]\ndirectory = "https://ca.example/dir"\nagree_terms = true\n', ""
+    text += '[listen]\nhttp = ["tcp:80"]\n'
+    for survey in (GOOD, replace(GOOD, addresses=()), GOOD):
+        found, text = again(text, record, survey, replace(ALICE, has_agreed=False))
+        record = record_text(found.decided, {})
+    assert 'directory = "https://ca.example/dir"' in text
+    assert 'mode = "testing"' in text
+    assert "acme.directory" not in found.decided and "hostname" not in found.decided
