@@ -1,29 +1,29 @@
 """Reads a message that was filed into a Maildir a moment ago. Blocking, no Twisted."""
 
 import os
-import stat
 from pathlib import Path
 
 from mailserver.store.maildir_names import unique_of
-
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from mailserver.store.spool_json import Damaged
+from mailserver.store.spool_reading import open_regular, read_all
 
 
 def read_filed(maildir: Path, unique: str, most_octets: int) -> bytes | None:
-    """The file with this unique part, as it is stored; None when it is gone or larger. Raises `OSError`."""
+    """The file with this unique part, as it is stored; None when it is gone, larger or no file. Raises `OSError`."""
     for place in ("new", "cur", "new"):  # it may be on its way from the one to the other
         name = _find(maildir / place, unique)
         if name is None:
             continue
         try:
-            descriptor = os.open(maildir / place / name, _OPEN)
+            descriptor = open_regular(f"{maildir}/{place}/{name}")
         except FileNotFoundError:
             continue
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > most_octets:
-                return None
-            return file.read(most_octets)
+        except Damaged:
+            return None
+        try:
+            return read_all(descriptor, most_octets) if os.fstat(descriptor).st_size <= most_octets else None
+        finally:
+            os.close(descriptor)
     return None
 
 
