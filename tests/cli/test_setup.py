@@ -4,6 +4,7 @@ import ipaddress
 import json
 import os
 import pty
+import select
 import stat
 import subprocess
 import sys
@@ -12,13 +13,18 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from mailserver.cli.context import CliContext, Refusal
 from mailserver.cli.setup import setup
+from mailserver.cli.setup_ask import questions
 from mailserver.cli.setup_run import Request, run
 from mailserver.config import load_config
 from mailserver.identity import Identity, acting_as
 from mailserver.net.listener_text import check_listener
+from mailserver.setup.decide import decide
+from mailserver.setup.layout import system_layout
+from mailserver.setup.values import Answers, Existing, Here
 from mailserver.store.accounts import AccountsFile
 from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.store.passwords import Passwords
@@ -258,11 +264,34 @@ def test_the_systems_places_take_root():
     ],
 )
 def test_wrong_words_are_told(words, said):
-    from click.testing import CliRunner
-
     result = CliRunner().invoke(setup, words, obj=CliContext())
     assert result.exit_code == 2
     assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("survey", "typed", "said"),
+    [
+        (GOOD, "\n\ny\n", {"hostname": "mail.example.org", "user": "postmaster", "has_agreed": True}),
+        (GOOD, "mail\npost.example.org\nb o b\nbob@example.org\nn\n", {"hostname": "post.example.org", "user": "bob"}),
+        (BLOCKED, "\n\n\ny\n", {"smarthost": "", "has_agreed": True}),
+        (
+            BLOCKED,
+            "\n\nsmtp.isp.example\nu4711\nn\n",
+            {"smarthost": "smtp.isp.example:587", "smarthost_username": "u4711", "has_agreed": False},
+        ),
+    ],
+)
+def test_the_questions_are_few_and_have_defaults(survey, typed, said):
+    """What is wrong is asked again; a smarthost is asked for only where something speaks for one."""
+    answers = Answers("example.org")
+    plan = decide(survey, answers, Existing(), system_layout(), Here())
+    with CliRunner().isolation(input=typed) as (output, *_):
+        found = questions(answers, plan, is_new=True)
+        assert questions(answers, plan, is_new=False) == answers
+    assert {name: getattr(found, name) for name in said} == said
+    assert (b"Smarthost" in output.getvalue()) is (survey is BLOCKED)
+    assert b"letsencrypt.org" in output.getvalue()
 
 
 def test_on_a_terminal_it_asks(tmp_path):
@@ -287,6 +316,7 @@ def test_on_a_terminal_it_asks(tmp_path):
     ]
     try:
         while True:
+            assert select.select([here], [], [], 60)[0], said.decode()
             try:
                 piece = os.read(here, 4096)
             except OSError:
