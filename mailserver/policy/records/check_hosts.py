@@ -199,6 +199,8 @@ async def check_web_host(record: Record, look: Look) -> Finding:
             return wrong(record, [f"{asked.name}."], f"{record.name} is an alias of {asked.name}, which has no address")
         return missing(record, answer)
     ours = await look.ours()
+    if isinstance(ours, CannotTell):
+        return unknown(record, ours)
     found = [str(one) for one in answer]
     if ours.isdisjoint(answer):
         return wrong(record, found, f"{record.name} leads to {', '.join(found)}, and not to this server")

@@ -61,8 +61,13 @@ async def check_tlsa(record: Record, look: Look) -> Finding:
         return right(record, found, told)
     if any(f"3 1 1 {spki}" in found for spki in look.site.tlsa):
         return missing(record, asked.answer, found)
-    if any(one.startswith(("0 ", "1 ", "2 ")) for one in found) and not any(one.startswith("3 ") for one in found):
+    # RFC 7672 3.1: usages 0 and 1 mean nothing in SMTP.
+    if any(one.startswith("2 ") for one in found):
         return right(record, found, "it names an authority and not this server's key; whether it fits is not checked")
+    if any(one.startswith("3 ") and not one.startswith("3 1 1 ") for one in found):
+        return right(record, found, "it is of another form than 3 1 1; whether it fits is not checked here")
+    if not any(one.startswith("3 ") for one in found):
+        return missing(record, asked.answer, found)
     reason = "it is for another key than that of the certificate in force: senders that use DANE send nothing"
     return wrong(record, found, reason, is_harmful=True)
 

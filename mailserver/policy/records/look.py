@@ -21,11 +21,13 @@ class Look:
     resolver: RecordResolver
     clock: Clock
 
-    async def ours(self) -> frozenset[IpAddress]:
+    async def ours(self) -> frozenset[IpAddress] | CannotTell:
         """The addresses at which this server is: those that are known here, else what its host name leads to."""
         if self.site.addresses:
             return frozenset(self.site.addresses)
         answer = await self.resolver.addresses(self.site.hostname)
+        if isinstance(answer, CannotTell):
+            return answer
         return frozenset(answer) if isinstance(answer, tuple) else frozenset()
 
     async def leads_here(self, host: str) -> bool | CannotTell:
@@ -35,7 +37,10 @@ class Look:
         answer = await self.resolver.addresses(host)
         if isinstance(answer, CannotTell):
             return answer
-        return isinstance(answer, tuple) and not (await self.ours()).isdisjoint(answer)
+        if not isinstance(answer, tuple):
+            return False
+        ours = await self.ours()
+        return ours if isinstance(ours, CannotTell) else not ours.isdisjoint(answer)
 
 
 def right(record: Record, found: Iterable[str], reason: str = "") -> Finding:

@@ -90,7 +90,9 @@ def _spf(site: Site) -> Iterator[Record]:
     for domain in site.domains:
         purpose = f"which machines may send mail of {domain} (SPF)"
         yield Record(domain, "TXT", quoted(spf_text(site)), purpose, Need.REQUIRED, Topic.SPF)
-    if site.said_name not in site.domains:
+    # A name that the provider of the address gave is not ours to publish at.
+    is_ours = site.said_name == site.hostname or any(_are_related(site.said_name, one) for one in site.domains)
+    if site.said_name not in site.domains and is_ours:
         purpose = "which machines may call themselves so in EHLO; it counts for bounces (SPF)"
         own = [*_own_terms(site), "-all"] if site.sends_directly else ["-all"]
         text = " ".join(("v=spf1", *own))

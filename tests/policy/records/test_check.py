@@ -259,3 +259,34 @@ def test_whatever_is_published_gives_a_finding_that_can_be_shown(record, texts, 
     assert all(part.isprintable() for part in (*finding.found, finding.reason, finding.publish))
     assert len(finding.reason) < 4000
     assert bool(finding.publish) == finding.is_trouble
+
+
+def test_whether_a_host_is_this_server_cannot_be_told_while_its_own_name_cannot_be_looked_up():
+    """Behind NAT the addresses of the host name are all that is known of this server."""
+    site = replace(SITE, addresses=(), sources=())
+    zone = changed(ZONE, "example.org", MX=[[10, "mx.example.org"]])
+    zone["mx.example.org"] = {"A": [str(IPV4)]}
+    zone["autoconfig.example.org"] = {"A": [str(IPV4)]}
+    assert of_record(checked(zone, site), ("example.org", "MX")).verdict is Verdict.RIGHT
+    zone["mail.example.org"] = {"rcode": "SERVFAIL"}
+    findings = checked(zone, site)
+    assert of_record(findings, ("example.org", "MX")).verdict is Verdict.UNKNOWN
+    assert of_record(findings, ("autoconfig.example.org", "CNAME")).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["3 1 2 " + "ab" * 64], Verdict.RIGHT),
+        (["3 1 1 " + "ab" * 32, "3 0 1 " + "cd" * 32], Verdict.RIGHT),
+        (["2 1 1 " + "ab" * 32, "3 1 1 " + "cd" * 32], Verdict.RIGHT),
+        (["3 1 1 " + "ab" * 32], Verdict.WRONG),
+        # Usages 0 and 1 are unusable for mail: it is as if nothing were there.
+        (["1 1 1 " + "ab" * 32], Verdict.MISSING),
+    ],
+)
+def test_hashes_of_another_form_are_not_called_wrong(found, expected):
+    zone = changed(ZONE, "_25._tcp.mail.example.org", TLSA=found)
+    finding = of_record(checked(zone), ("_25._tcp.mail.example.org", "TLSA"))
+    assert finding.verdict is expected
+    assert finding.is_failure == (expected is Verdict.WRONG)

@@ -195,3 +195,14 @@ def test_texts_in_strings_are_whole_and_short_enough(text):
     rdata = dns.rdata.from_text("IN", "TXT", quoted(text))
     assert b"".join(rdata.strings).decode() == text == unquoted(quoted(text))
     assert all(len(part) <= 255 for part in rdata.strings)
+
+
+@pytest.mark.parametrize(
+    ("helo", "is_there"),
+    [("", True), ("out.example.org", True), ("static-7.isp.example", False)],
+)
+def test_nothing_is_to_be_published_at_a_name_that_is_the_providers(helo, is_there):
+    found = of(replace(BARE, helo=helo), Topic.HELO_SPF)
+    assert bool(found) is is_there
+    # A host name is the owner's own, wherever it is.
+    assert of(replace(BARE, hostname="mx.example.net", helo=""), Topic.HELO_SPF)
