@@ -38,7 +38,7 @@ def test_connections_that_ask_nothing_ask_without_end_or_shake_no_hand(tmp_path)
             for turn in range(15):
                 crowd.connect(*_at(begins[(number + turn) % len(begins)], source))
         assert shown(plain)
-        letters(watch, for_s=scaled(1, 10))
+        letters(watch, for_s=scaled(0.3, 10))
         assert shown(plain)
 
 
@@ -70,6 +70,6 @@ def test_floods_of_requests_headers_and_bodies(tmp_path):
             one.close()
 
         with keeping_on(flood) as count:
-            letters(watch, for_s=scaled(2, 20))
+            letters(watch, for_s=scaled(1, 20))
             assert shown(plain)
         assert count[0] > 50
