@@ -73,6 +73,8 @@ def compare(before: Remembered | None, now: Iterable[Check]) -> Changes:
     gone = _gone(before or {}, findings)
     mended += [replace(one.check, verdict=Verdict.PASS) for one in gone if _BADNESS.get(one.check.verdict, 0)]
     for key, kept in _kept(before or {}, findings):
+        if kept.is_told and not (before or {})[key].is_told:
+            lost += [one for one in findings.values() if one.name == kept.check.name and one not in lost]
         remembered[key] = kept
     return Changes(tuple(worse), tuple(mended), tuple(lost), remembered)
 
@@ -97,7 +99,10 @@ def _gone(before: Remembered, findings: Mapping[str, Check]) -> list[Known]:
 
 
 def _kept(before: Remembered, findings: Mapping[str, Check]) -> list[tuple[str, Known]]:
-    """Findings of checks that could not find anything out today as a whole: they count as unknown once more."""
+    """Findings of checks that could not find anything out today as a whole: they count as unknown once more.
+
+    When that has lasted, what the check says today is told: these findings themselves are of an earlier day.
+    """
     found = []
     for key, one in before.items():
         if key in findings or _has_spoken(one.check.name, findings):

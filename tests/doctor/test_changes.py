@@ -76,3 +76,16 @@ def test_a_mended_finding_of_a_gone_one_counts_as_well():
         compare(None, [check(FAIL, "dns", "MX a"), check(PASS, "dns")]).remembered, [check(PASS, "dns")]
     ).mended
     assert (mended.verdict, mended.about) == (PASS, "MX a")
+
+
+def test_a_check_that_finds_nothing_out_for_long_is_told_once_and_so_is_its_end():
+    """Its findings of earlier days are not there any more; what it says today is told."""
+    seen = [check(PASS, "names", "192.0.2.7"), check(PASS, "names", "2001:db8::7")]
+    nothing = [check(UNKNOWN, "names")]
+    assert days(seen, nothing, nothing, seen) == ["", "", "", ""]
+    assert days(seen, *[nothing] * 5, seen, seen) == ["", "", "", "lost", "", "", "mended", ""]
+    before = compare(None, seen).remembered
+    for _ in range(LASTING):
+        changes = compare(before, nothing)
+        before = changes.remembered
+    assert changes.lost == tuple(nothing)
