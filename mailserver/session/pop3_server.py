@@ -32,7 +32,7 @@ from mailserver.ports import (
 )
 from mailserver.session.patience import LOGGED_CHARS, Patience
 from mailserver.session.pop3_transaction import Transaction
-from mailserver.session.scram_login import NotBound, ScramLogin, offered_mechanisms
+from mailserver.session.scram_login import NotBound, ScramLogin, listed_mechanisms, offered_mechanisms
 from mailserver.wire.pop3_events import (
     Auth,
     Capabilities,
@@ -236,7 +236,7 @@ class Pop3Session:
         lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "LANG"]
         if self._may_log_in:
             # RFC 6856 2.2: the argument USER tells that USER and PASS take UTF-8.
-            lines += ["UTF8 USER", "USER", "SASL " + " ".join(one.value for one in self._mechanisms())]
+            lines += ["UTF8 USER", "USER", *(f"SASL {one}" for one in listed_mechanisms(self._mechanisms()))]
         else:
             lines.append("UTF8")
         if self._tls is None and self._settings.offers_tls:

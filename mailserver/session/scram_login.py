@@ -23,6 +23,17 @@ def offered_mechanisms(credentials: Credentials, tls: TlsDetails | None) -> tupl
     return (Mechanism.SCRAM_SHA_256_PLUS, Mechanism.SCRAM_SHA_256, *_ALWAYS)
 
 
+def listed_mechanisms(offered: tuple[Mechanism, ...]) -> list[str]:
+    """The lists to say, one a line: all of it; and again without -PLUS, where that is offered.
+
+    mutt and neomutt of 2022 (Debian 12, Ubuntu 24.04) with GNU SASL take -PLUS when they see it, have nothing to bind
+    themselves by, and give up. Of several lists they believe the last one; others add them up, or take the first.
+    """
+    plain = [one.value for one in offered if one is not Mechanism.SCRAM_SHA_256_PLUS]
+    everything = [one.value for one in offered]
+    return [" ".join(one) for one in ((everything, plain) if everything != plain else (plain,))]
+
+
 @dataclass(frozen=True, slots=True)
 class NotBound:
     """The exchange cannot succeed; `reason` is for the log."""

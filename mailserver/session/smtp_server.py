@@ -17,6 +17,7 @@ from mailserver.policy.relaying import Standing, refusal
 from mailserver.policy.routing import find_route
 from mailserver.policy.senders import may_send_as, sending_addresses
 from mailserver.ports import Account, Answer, Then, TlsDetails
+from mailserver.session.scram_login import listed_mechanisms
 from mailserver.session.smtp_acceptance import Arrival, Preparation, Transaction
 from mailserver.session.smtp_intake import MessageIntake
 from mailserver.session.smtp_login import Login
@@ -254,7 +255,7 @@ class SmtpSession:
             # RFC 8689 2: only where this hop itself is protected.
             keywords.append("REQUIRETLS")
         if self._login.refusal(self._tls) is None and self._login.account() is None:
-            keywords.append("AUTH " + " ".join(one.value for one in self._login.mechanisms(self._tls)))
+            keywords.extend(f"AUTH {one}" for one in listed_mechanisms(self._login.mechanisms(self._tls)))
         return (*keywords, "HELP")
 
     def _mail(self, envelope: Envelope) -> Reply:

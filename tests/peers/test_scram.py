@@ -3,6 +3,8 @@
 import re
 import shlex
 
+import pytest
+
 from tests.peers.ours import ANN, ANNS_PASSWORD, JOE, JOES_PASSWORD
 from tests.peers.programs import need
 from tests.peers.test_clients_send import MESSAGE, only_message, run
@@ -65,6 +67,26 @@ def test_gsasl_binds_itself_to_the_channel(server, authority):
     said = run(gsasl(server, authority, "SCRAM-SHA-256-PLUS"))
     assert "server trusted" in said
     server.wait_for_log("mechanism=SCRAM-SHA-256-PLUS")
+
+
+@pytest.mark.parametrize("program", ["mutt", "neomutt"])
+def test_who_cannot_bind_itself_and_would_choose_to_takes_scram_without(server, authority, tmp_path, program):
+    """Built with GNU SASL both choose -PLUS when the list they believe has it, and give up."""
+    settings = {
+        "smtp_url": f"smtp://{JOE}@localhost:{server.ports['submission']}",
+        "smtp_pass": JOES_PASSWORD,
+        "ssl_starttls": "yes",
+        "ssl_force_tls": "yes",
+        "from": JOE,
+        "certificate_file": authority.pem,
+        "record": "''",
+    }
+    rc = tmp_path / "rc"
+    rc.write_text("".join(f"set {key}={value}\n" for key, value in settings.items()))
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    run([need(program), "-n", "-F", rc, "-s", "hi", JOE], message=b"a body\n", env=environment)
+    assert only_message(server).endswith(b"\n\na body\n")
+    server.wait_for_log("mechanism=SCRAM-SHA-256 ")
 
 
 def test_gsasl_without_channel_binding(server, authority):

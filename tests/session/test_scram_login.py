@@ -39,8 +39,11 @@ class SmtpDoor:
     def events(self):
         return self.world.events
 
+    def lists(self):
+        return [line[9:].split() for line in self.say("EHLO x").splitlines() if line[4:9] == "AUTH "]
+
     def offered(self):
-        return next((line[9:].split() for line in self.say("EHLO x").splitlines() if line[4:9] == "AUTH "), [])
+        return self.lists()[0]
 
     def say(self, line):
         return self.client.say(line + "\r\n").rstrip("\r\n")
@@ -68,8 +71,8 @@ class Pop3Door(SmtpDoor):
         if tls is not None:
             self.client.session.tls_started(tls)
 
-    def offered(self):
-        return next((line[5:].split() for line in self.say("CAPA").splitlines() if line[:5] == "SASL "), [])
+    def lists(self):
+        return [line[5:].split() for line in self.say("CAPA").splitlines() if line[:5] == "SASL "]
 
     def say(self, line):
         return self.client.line(line).decode().rstrip("\r\n")
@@ -191,6 +194,14 @@ def test_offered_in_the_order_of_preference_and_only_when_all_can_use_it(make_do
     for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"):
         said = _begun(door, "n,,n=alice,r=abc", mechanism)
         assert "not offered" in said and door.challenge(said) is None
+
+
+def test_a_client_that_believes_the_last_list_sees_none_with_plus(make_door):
+    """mutt and neomutt with GNU SASL choose -PLUS when they see it, and cannot do it."""
+    everything, last = make_door().lists()
+    assert everything == ["SCRAM-SHA-256-PLUS", *last]
+    assert last == ["SCRAM-SHA-256", "PLAIN", "LOGIN"]
+    assert len(make_door(tls=replace(BOUND, channel_binding=None)).lists()) == 1
 
 
 def test_plus_without_channel_binding_is_not_offered(make_door):

@@ -1,10 +1,12 @@
 """The transcripts in `tests/dialogues`, in memory: whole, and octet by octet."""
 
+from dataclasses import replace
+
 import pytest
 
 from mailserver.session.smtp_profile import SMTP, SUBMISSION, SUBMISSIONS
 from tests.fakes.dialogue import Closed, Expect, Handshake, Send, dialogues
-from tests.fakes.smtp import World
+from tests.fakes.smtp import TLS, World
 
 PROFILES = {"smtp": SMTP, "submission": SUBMISSION, "submissions": SUBMISSIONS}
 ALL = dialogues()
@@ -16,7 +18,11 @@ class MemoryRun:
     def __init__(self, dialogue, *, octet_by_octet):
         self._octet_by_octet = octet_by_octet
         self._dialogue = dialogue
-        self._client = World().connect(PROFILES[dialogue.listener])
+        world = World()
+        world.directory.has_scram = True  # as with accounts that the command line has made
+        profile = PROFILES[dialogue.listener]
+        tls = replace(TLS, channel_binding={}.get) if profile.is_implicit_tls else None
+        self._client = world.connect(profile, tls=tls)
         self._lines = [self._client.banner.removesuffix("\r\n")]
 
     def play(self):
