@@ -61,7 +61,8 @@ class CaseDoors:
     """The doors of a survey, and what only some checks ask.
 
     `local` opens connections to this very machine, from whatever address. `fetch_policy` gets a domain's MTA-STS policy
-    file, or raises `ConnectionFailed`.
+    file, or raises `ConnectionFailed`. `authority` asks the name servers of a zone themselves, past all caches; None:
+    what a cache says counts.
     """
 
     survey: SurveyDoors
@@ -69,6 +70,7 @@ class CaseDoors:
     records: RecordResolver
     local: Dialer
     fetch_policy: Callable[[str], Awaitable[bytes]]
+    authority: RecordResolver | None = None
 
 
 @dataclass(slots=True)

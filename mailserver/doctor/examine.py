@@ -13,13 +13,15 @@ from mailserver.doctor.places import places, why_not_on_internet
 from mailserver.mail.dkim_key import DkimKey
 from mailserver.mail.dns import CannotTell, NoRecords, TextAnswer
 from mailserver.own_records import own_facts
+from mailserver.policy.dkim.keys import Published, published
+from mailserver.policy.mta_sts import policy_id
 from mailserver.policy.records.publish import records_for
-from mailserver.ports import ConnectionFailed, Overloaded
+from mailserver.ports import ConnectionFailed, Overloaded, RecordResolver
 from mailserver.store.acme_folder import AcmeFolder
 from mailserver.store.dkim_keys import DkimKeyFolder
 from mailserver.store.last_backup import last_backup
 from mailserver.survey.doors import WebTrouble
-from mailserver.survey.records import check_records
+from mailserver.survey.records import AUTHORITY_S, check_records
 from mailserver.survey.time import look_at_clock
 from mailserver.survey.values import Time
 from mailserver.survey.waiting import together, within
@@ -119,16 +121,31 @@ async def _dns(case: Case) -> Iterable[Check]:
     addresses = [one.address for one in (await case.survey()).addresses]
     facts = await case.blocking(own_facts, case.config, addresses, case.now)
     records = [one for one in records_for(facts.site) if one.topic not in dns.ELSEWHERE]
-    return dns.check_records(await check_records(records, facts.site, case.doors.records, case.doors.survey.clock))
+    doors = case.doors
+    findings = await check_records(records, facts.site, doors.records, doors.survey.clock, authority=doors.authority)
+    return dns.check_records(findings)
+
+
+async def _text(case: Case, name: str, is_well: Callable[[TextAnswer], bool]) -> TextAnswer:
+    """TXT records; those that a cache tells otherwise than they should be come from the zone's own name servers."""
+    answer = await case.doors.survey.resolver.text(name)
+    authority = case.doors.authority
+    if authority is None or isinstance(answer, CannotTell) or is_well(answer):
+        return answer
+    fresh = await within(case.doors.survey.clock, AUTHORITY_S, _asked(authority, name), CannotTell("no answer in time"))
+    return answer if isinstance(fresh, CannotTell) else fresh
+
+
+async def _asked(resolver: RecordResolver, name: str) -> TextAnswer:
+    return await resolver.text(name)
 
 
 async def _dkim(case: Case) -> Iterable[Check]:
     keys, troubles = await case.blocking(DkimKeyFolder(case.config.storage.state).read)
     found = [unknown("dkim", f"{one.path}: {one.reason}", about=str(one.path)) for one in troubles]
-    resolver = case.doors.survey.resolver
 
     async def asked(key: DkimKey) -> tuple[str, TextAnswer]:
-        return key.name, await resolver.text(key.name)
+        return key.name, await _text(case, key.name, lambda answer: published(key, answer) is Published.YES)
 
     answers = dict(await together(asked(key) for key in keys))
     for domain in case.config.domains:
@@ -142,15 +159,18 @@ async def _mta_sts(case: Case) -> Iterable[Check]:
 
 
 async def _mta_sts_of(case: Case, domain: str) -> Check:
-    resolver = case.doors.survey.resolver
-    record = await resolver.text(f"_mta-sts.{domain}")
+    def is_well(answer: TextAnswer) -> bool:
+        is_there = isinstance(answer, tuple) and policy_id(answer) is not None
+        return is_there or not case.serves_mta_sts
+
+    record = await _text(case, f"_mta-sts.{domain}", is_well)
     policy: bytes | str = ""
     if isinstance(record, tuple):
         try:
             policy = await case.doors.fetch_policy(domain)
         except ConnectionFailed as failed:
             policy = str(failed)
-    found = dns.OwnPolicy(record, policy, await resolver.mx(domain))
+    found = dns.OwnPolicy(record, policy, await case.doors.survey.resolver.mx(domain))
     return dns.check_mta_sts(domain, found, is_wanted=case.serves_mta_sts)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from mailserver.config import Config
 from mailserver.doctor.case import Case, CaseDoors
 from mailserver.doctor.server import ServerFacts
+from mailserver.net.authority import AuthoritativeResolver
 from mailserver.net.dialer import TcpDialer
 from mailserver.net.policy_host import PolicyHosts
 from mailserver.net.resolver import CachingResolver
@@ -29,6 +30,7 @@ def make_case(
     """A look at this machine and the world as they are now; DNS is asked anew."""
     relay = config.relay
     resolver = CachingResolver(reactor, clock, config.dns.servers)
+    authority = AuthoritativeResolver(resolver, lambda those: CachingResolver(reactor, clock, those))
     allowed = MxRules(allow_private=relay.allow_private or bool(config.doctor.addresses))
     hosts = PolicyHosts(
         reactor, resolver, lambda address: is_allowed(address, allowed), port=relay.mta_sts_port, ca_file=relay.ca_file
@@ -37,7 +39,7 @@ def make_case(
     doors = survey_doors(reactor, clock=clock, blocking=blocking, resolver=resolver, dialer=dialer)
     return Case(
         config,
-        CaseDoors(doors, resolver, resolver, TcpDialer(reactor), hosts.fetch),
+        CaseDoors(doors, resolver, resolver, TcpDialer(reactor), hosts.fetch, authority),
         server,
         tables,
         clock.now(),

@@ -1,5 +1,7 @@
 """All checks together, over a made-up world: green, each thing broken in turn, slow, broken themselves."""
 
+from dataclasses import replace
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -17,6 +19,7 @@ from tests.doctor.configs import configured
 from tests.fakes.awaiting import run, start
 from tests.fakes.clock import EPOCH, FakeClock
 from tests.fakes.world import FakeMachine, WorldResolver, world
+from tests.fakes.zone import ZoneResolver
 
 PASS, WARN, FAIL, UNKNOWN, SKIP = Verdict
 HOST, V4 = "mail.example.org", "203.0.114.7"
@@ -161,6 +164,31 @@ def test_accounts_that_cannot_be_read(tmp_path):
     found = run(examine(asked))
     assert [one.verdict for one in found] == [UNKNOWN, UNKNOWN]
     assert found[0].finding == asked.tables
+
+
+def test_what_a_cache_remembers_is_looked_at_at_the_name_servers_themselves(tmp_path):
+    """Records that were published a minute ago are not called missing."""
+    names = frozenset(("dkim", "mta-sts", "dns"))
+    text = QUIET + '[mta_sts]\nmode = "testing"\n'
+    asked = case(tmp_path, text=text, resolver=WorldResolver(addresses={HOST: [V4]}), only=names)
+    keys, _ = DkimKeyFolder(asked.config.storage.state).read()
+    zone = {key.name: {"TXT": [key.record]} for key in keys}
+    zone |= {"_mta-sts.example.org": {"TXT": ["v=STSv1; id=1"]}, "example.org": {"MX": [[10, HOST]]}}
+    asked.doors = replace(asked.doors, records=ZoneResolver({"example.org": {}, HOST: {"A": [V4]}}))
+    before = {one.key: one.verdict for one in run(examine(asked))}
+    assert (before[f"dkim {keys[0].name}"], before["mta-sts example.org"], before["dns MX example.org"]) == (
+        FAIL,
+        WARN,
+        FAIL,
+    )
+    asked = replace(asked, doors=replace(asked.doors, authority=ZoneResolver(zone)))
+    found = run(examine(asked))
+    after = {one.key: one.verdict for one in found}
+    assert after["dkim example.org"] is PASS
+    # The record is there, and so the policy was asked for.
+    assert "cannot be fetched" in next(one.finding for one in found if one.key == "mta-sts example.org")
+    assert after["dns MX example.org"] is PASS
+    assert "a cache still tells the old one" in next(one.finding for one in found if one.key == "dns MX example.org")
 
 
 # --- trouble with the checks themselves -------------------------------------------------------------------------------
