@@ -101,7 +101,7 @@ class Assembly:
         self.new_queue_id = QueueIds(clock.now)
         files = Files()
         self._maildirs = Maildirs(files, config.storage.maildirs, self._host, clock.now, started_at=clock.now())
-        self.reports = Reports(config, blocking=blocking, clock=clock, log=log)
+        self.reports = Reports(config, reactor, blocking=blocking, clock=clock, log=log)
         self._log = log = self.reports.noticing(foundation.accounts, self._maildirs.folder)
         self._files = files
         self.spool = Spool(SpoolPaths(config.storage.state), files)

@@ -89,24 +89,24 @@ class PolicyHosts:
         from twisted.web.http_headers import Headers
 
         try:
-            agent = Agent.usingEndpointFactory(self._reactor, _ToAddress(self._endpoint(host, address)))
+            agent = Agent.usingEndpointFactory(self._reactor, ToAddress(self._endpoint(host, address)))
             headers = Headers({"User-Agent": ["mailserver"], "Accept": ["text/plain"]})
             url = f"https://{host}/.well-known/mta-sts.txt".encode("ascii")
             response: Any = await agent.request(b"GET", url, headers)
             if response.code != 200:
-                response.deliverBody(_Body(0))
+                response.deliverBody(Body(0))
                 raise ConnectionFailed(f"{host} answered {response.code}")
             kind = (response.headers.getRawHeaders("content-type") or [""])[0]
             if kind.partition(";")[0].strip().lower() != "text/plain":
-                response.deliverBody(_Body(0))
+                response.deliverBody(Body(0))
                 raise ConnectionFailed(f"{host} answered with something that is not text/plain")
-            body = _Body(MAX_OCTETS)
+            body = Body(MAX_OCTETS)
             response.deliverBody(body)
             return await body.done
         except ResponseFailed as failed:
-            raise ConnectionFailed(_words(failed.reasons[0].value)) from failed
+            raise ConnectionFailed(words_of(failed.reasons[0].value)) from failed
         except (ConnectError, ConnectionClosed, SchemeNotSupported, OSError, ValueError) as failed:
-            raise ConnectionFailed(_words(failed)) from failed
+            raise ConnectionFailed(words_of(failed)) from failed
 
     def _endpoint(self, host: str, address: IpAddress) -> Any:
         make = TCP6ClientEndpoint if isinstance(address, ipaddress.IPv6Address) else TCP4ClientEndpoint
@@ -115,7 +115,7 @@ class PolicyHosts:
         return wrapClientTLS(optionsForClientTLS(host, trustRoot=root), endpoint)
 
 
-class _ToAddress:
+class ToAddress:
     """Twisted's `IAgentEndpointFactory`: whatever is asked for, this endpoint."""
 
     def __init__(self, endpoint: Any) -> None:
@@ -127,7 +127,7 @@ class _ToAddress:
         return self._endpoint
 
 
-class _Body(Protocol):
+class Body(Protocol):
     """Collects at most `limit` octets; `done` has them, or `ConnectionFailed` for more."""
 
     transport: Any
@@ -163,7 +163,7 @@ class _Body(Protocol):
             self.done.callback(result)
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """What an operator understands; OpenSSL's reasons are lists."""
     if isinstance(error, VerificationError):
         return "its certificate is for another name"

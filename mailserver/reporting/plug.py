@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 
@@ -29,8 +29,9 @@ Folder = Callable[[Mailbox, str], str]
 class Reports:
     """Everything about reports of one server. What is switched off costs nothing, and its modules are not imported."""
 
-    def __init__(self, config: Config, *, blocking: Blocking, clock: Clock, log: Sink) -> None:
+    def __init__(self, config: Config, reactor: Any, *, blocking: Blocking, clock: Clock, log: Sink) -> None:
         self._config = config
+        self._reactor = reactor
         self._blocking = blocking
         self._clock = clock
         self._log = log
@@ -110,15 +111,25 @@ class Reports:
         """Not at the start of the server, which has better to do."""
         from mailserver.policy.reports.counted import DMARC, TLS
         from mailserver.policy.reports.letters import Letterhead
+        from mailserver.relay.mx import MxRules, is_allowed
         from mailserver.reporting.sending import Kept, ReportSender
 
-        wanted = self._config.reports
+        wanted, relay = self._config.reports, self._config.relay
+        allowed = MxRules(allow_private=relay.allow_private)
+
+        async def post(url: str, packed: bytes) -> None:
+            from mailserver.net.report_post import ReportPost
+
+            poster = ReportPost(self._reactor, resolver, lambda one: is_allowed(one, allowed), ca_file=relay.ca_file)
+            await poster.post(url, packed)
+
         return ReportSender(
             self._store,
             Letterhead(reporter.hostname, reporter.sender),
             ((DMARC,) if wanted.send_dmarc else ()) + ((TLS,) if wanted.send_tlsrpt else ()),
             Kept(wanted.keep, wanted.max_size),
             sign=reporter.sign,
+            post=post,
             committer=committer,
             new_queue_id=new_queue_id,
             resolver=resolver,

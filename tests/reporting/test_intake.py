@@ -142,8 +142,7 @@ def test_a_link_or_a_pipe_is_not_read(site, tmp_path):
     os.mkfifo(folder / "9.M1P1Q1.host,S=1")
     assert site.notice(Filed("Q", "alice@example.org", "postmaster@example.org", "9.M1P1Q1.host")) == []
     (folder / "8.M1P1Q1.host,S=1").symlink_to("/etc/passwd")
-    [trouble] = site.notice(Filed("Q", "alice@example.org", "postmaster@example.org", "8.M1P1Q1.host"))
-    assert isinstance(trouble, Trouble)
+    assert site.notice(Filed("Q", "alice@example.org", "postmaster@example.org", "8.M1P1Q1.host")) == []
 
 
 def test_the_same_report_twice_counts_once(site):

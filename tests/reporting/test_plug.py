@@ -33,7 +33,7 @@ def reports(tmp_path):
         (tmp_path / "mailserver.toml").write_text(CONFIG + text)
         config = load_config(tmp_path / "mailserver.toml", None)
         events, clock = [], FakeClock(1_750_075_200.0)
-        return Reports(config, blocking=DirectBlocking(), clock=clock, log=events.append), events, clock
+        return Reports(config, None, blocking=DirectBlocking(), clock=clock, log=events.append), events, clock
 
     return make
 

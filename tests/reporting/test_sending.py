@@ -16,7 +16,7 @@ from mailserver.policy.reports.letters import Letterhead
 from mailserver.policy.reports.read import read_reports
 from mailserver.policy.spf.evaluation import SpfQuestion
 from mailserver.policy.spf.result import SpfIdentity, SpfResult, SpfVerdict
-from mailserver.ports import Lane, StorageFull
+from mailserver.ports import ConnectionFailed, Lane, StorageFull
 from mailserver.relay.tls_results import TlsSession
 from mailserver.reporting import counting
 from mailserver.reporting.counting import Counts
@@ -50,7 +50,7 @@ class Site:
         self.committer = MemoryCommitter()
         self.store = ReportStore(reports_path(root))
         self.counts = Counts(self.store, blocking=self.blocking, clock=self.clock, log=self.events.append)
-        self.kinds = kinds
+        self.kinds, self.posted, self.post_trouble = kinds, [], ""
         self.sender = self.restarted()
 
     def restarted(self):
@@ -60,6 +60,7 @@ class Site:
             self.kinds,
             Kept(180 * 86400.0, 100_000_000),
             sign=lambda content: b"DKIM-Signature: x\r\n" + content,
+            post=self.post,
             committer=self.committer,
             new_queue_id=Counter(),
             resolver=ZoneResolver(self.zone),
@@ -69,6 +70,11 @@ class Site:
             log=self.events.append,
         )
         return self.sender
+
+    async def post(self, url, packed):
+        if self.post_trouble:
+            raise ConnectionFailed(self.post_trouble)
+        self.posted.append((url, packed))
 
     def receive(self, domain="outside.example", text=RECORD, **kind):
         self.counts.dmarc(*message(domain, text, **kind))
@@ -273,6 +279,7 @@ def test_servers_do_not_all_send_at_the_same_moment(tmp_path):
     for number in range(10):
         sender = ReportSender(
             ReportStore(tmp_path / "x"), Letterhead("a", Mailbox("p", "a.example")), (), Kept(1.0, 1), sign=bytes,
+            post=print,
             committer=MemoryCommitter(), new_queue_id=Counter(), resolver=ZoneResolver({}), blocking=DirectBlocking(),
             clock=FakeClock(), rng=random.Random(number), log=print,
         )  # fmt: skip
@@ -322,6 +329,48 @@ def test_sessions_of_a_day_are_reported_the_next(site):
     ]
     assert b"\r\nTLS-Required: No\r\n" in stored.content
     assert site.events[-1] == ReportsSent("tls", "2025-06-16", 1, 1, 0)
+
+
+def test_a_web_address_gets_it_by_post_and_is_tried_again(site):
+    site.zone["_smtp._tls.far.example"] = {"TXT": ["v=TLSRPTv1; rua=https://reports.far.example/v1"]}
+    site.restarted()
+    site.counts.tls(EXPIRED)
+    run(site.counts.flush())
+    site.post_trouble = "it answered 500"
+    assert site.look(MORNING) == site.look(MORNING + 300) == []
+    site.post_trouble = ""
+    site.look(MORNING + 3000)
+    assert site.posted == []  # an hour has not passed
+    site.look(MORNING + 3700)
+    [(url, packed)] = site.posted
+    assert url == "https://reports.far.example/v1"
+    [report] = read_reports(packed)
+    assert report.policies[0].failures == 1
+    assert site.events[-1] == ReportsSent("tls", "2025-06-16", 1, 0, 0)
+
+
+def test_a_web_address_that_never_takes_it_is_given_up(site):
+    site.zone["_smtp._tls.far.example"] = {"TXT": ["v=TLSRPTv1; rua=https://reports.far.example/v1"]}
+    site.restarted()
+    site.counts.tls(EXPIRED)
+    run(site.counts.flush())
+    site.post_trouble = "it answered 500"
+    site.look(MORNING)
+    site.look(MORNING + 3 * 86400.0)
+    assert site.events[-1] == ReportsSent("tls", "2025-06-16", 0, 0, 1)
+    site.look(MORNING + 4 * 86400.0)
+    assert site.posted == []
+
+
+def test_one_destination_that_takes_it_is_enough(site):
+    both = "v=TLSRPTv1; rua=https://reports.far.example/v1,mailto:tls@far.example"
+    site.zone["_smtp._tls.far.example"] = {"TXT": [both]}
+    site.restarted()
+    site.counts.tls(EXPIRED)
+    run(site.counts.flush())
+    site.post_trouble = "it answered 500"
+    assert [to for to, _ in site.look(MORNING)] == ["tls@far.example"]
+    assert len(site.look(MORNING + 7200)) == 1
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------

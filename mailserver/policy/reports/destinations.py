@@ -1,16 +1,16 @@
 """Where reports about a domain are to be sent, and whether those who would get them want them. Async over a door.
 
 DMARC: the `rua` of the record at the domain, verified where it leads outside (RFC 9990 4). TLSRPT: the `rua` of
-`_smtp._tls` (RFC 8460 3). Only `mailto:` is sent to.
+`_smtp._tls` (RFC 8460 3), where `https:` is served as well.
 
-Deviation: RFC 9989 4.8 calls a limit such as `!10m` obsolete, to be ignored. Who still writes one means it, and a report
-that is too large would only be refused, so it is kept.
+Deviation: RFC 9989 4.8 calls a limit such as `!10m` obsolete, to be ignored. Who still writes one means it, and a
+report that is too large would only be refused, so it is kept.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
 from mailserver.mail.dns import CannotTell
@@ -23,6 +23,7 @@ _LIMIT_S = 30.0
 _MAX_NAME_OCTETS = 253
 _SIZE = re.compile(r"!([0-9]{1,12})([kmgt]?)\Z", re.IGNORECASE)
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_WEB_ADDRESS = re.compile(r"https://[!-~]{1,500}\Z", re.IGNORECASE)
 _TLSRPT = re.compile(r"v=TLSRPTv1[ \t]*;")
 
 
@@ -36,6 +37,13 @@ class ReportTo:
     def takes(self, octets: int) -> bool:
         """Whether a message of this size may be sent there."""
         return not self.max_octets or octets <= self.max_octets
+
+
+@dataclass(frozen=True, slots=True)
+class PostTo:
+    """A web address that takes reports about TLS (RFC 8460 5.4)."""
+
+    url: str
 
 
 class AskAgain(Exception):
@@ -56,12 +64,14 @@ async def dmarc_destinations(domain: str, resolver: Resolver, clock: Clock) -> t
     return _each_once(found)
 
 
-async def tls_destinations(domain: str, resolver: Resolver) -> tuple[ReportTo, ...]:
+async def tls_destinations(domain: str, resolver: Resolver) -> tuple[ReportTo | PostTo, ...]:
     """Who gets the reports about TLS to a domain's mail hosts. Raises `AskAgain`."""
     texts = [text for text in await _texts(resolver, f"_smtp._tls.{domain}") if _TLSRPT.match(text)]
     if len(texts) != 1:  # RFC 8460 3: several are none
         return ()
-    return _each_once(to for uri in _uris(_tag(texts[0], "rua")) if (to := _report_to(uri)) is not None)
+    uris = _uris(_tag(texts[0], "rua"))
+    posts = dict.fromkeys(PostTo(uri) for uri in uris if _is_web_address(uri))
+    return (*_each_once(to for uri in uris if (to := _report_to(uri)) is not None), *posts)
 
 
 async def _verified(domain: str, to: ReportTo, resolver: Resolver, tree: DnsTree) -> tuple[ReportTo, ...]:
@@ -95,6 +105,18 @@ def _report_to(uri: str) -> ReportTo | None:
     if not isinstance(mailbox, Mailbox) or canonical_domain(mailbox.domain) is None or mailbox.domain.startswith("["):
         return None
     return ReportTo(mailbox, limit)
+
+
+def _is_web_address(uri: str) -> bool:
+    """`https:` with a host name, and nothing that a program might take for something else."""
+    if not _WEB_ADDRESS.match(uri):
+        return False
+    try:
+        split = urlsplit(uri)
+        host, port = split.hostname or "", split.port
+    except ValueError:
+        return False
+    return port != 0 and not split.username and "." in host and canonical_domain(host) == host
 
 
 def _tag(text: str, wanted: str) -> str:

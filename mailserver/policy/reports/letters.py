@@ -56,6 +56,11 @@ def _dmarc_parts(message: EmailMessage, report: DmarcReport, domain: str, name: 
     message.add_attachment(packed, maintype="application", subtype="gzip", filename=f"{name}.xml.gz")
 
 
+def packed_tls(report: TlsReport) -> bytes:
+    """The report as it is attached, or posted (RFC 8460 5.2)."""
+    return gzip.compress(write_tls(report), mtime=report.begin)
+
+
 def _tls_parts(message: EmailMessage, head: Letterhead, report: TlsReport, domain: str, name: str) -> None:
     message["TLS-Report-Domain"] = domain
     message["TLS-Report-Submitter"] = head.hostname
@@ -66,6 +71,6 @@ def _tls_parts(message: EmailMessage, head: Letterhead, report: TlsReport, domai
         "It is meant for programs, and was sent because the record _smtp._tls of the domain asks for it.\n",
         cte="7bit",
     )
-    packed = gzip.compress(write_tls(report), mtime=report.begin)
+    packed = packed_tls(report)
     message.add_attachment(packed, maintype="application", subtype="tlsrpt+gzip", filename=f"{name}!001.json.gz")
     message.replace_header("Content-Type", 'multipart/report; report-type="tlsrpt"')

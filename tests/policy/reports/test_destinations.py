@@ -3,7 +3,7 @@
 import pytest
 
 from mailserver.mail.address import Mailbox
-from mailserver.policy.reports.destinations import AskAgain, ReportTo, dmarc_destinations, tls_destinations
+from mailserver.policy.reports.destinations import AskAgain, PostTo, ReportTo, dmarc_destinations, tls_destinations
 from tests.fakes.awaiting import run
 from tests.fakes.clock import FakeClock
 from tests.fakes.zone import ZoneResolver
@@ -95,7 +95,16 @@ def test_what_dns_cannot_tell_now_is_asked_again():
     ("texts", "expected"),
     [
         (["v=TLSRPTv1; rua=mailto:tls@other.example"], (ReportTo(Mailbox("tls", "other.example")),)),
-        (["v=TLSRPTv1;rua=https://a.example/x,mailto:tls@other.example"], (ReportTo(Mailbox("tls", "other.example")),)),
+        (
+            ["v=TLSRPTv1;rua=https://a.example/x,mailto:tls@other.example"],
+            (ReportTo(Mailbox("tls", "other.example")), PostTo("https://a.example/x")),
+        ),
+        (["v=TLSRPTv1; rua=https://a.example:8443/x?y"], (PostTo("https://a.example:8443/x?y"),)),
+        (["v=TLSRPTv1; rua=http://a.example/x"], ()),
+        (["v=TLSRPTv1; rua=https://localhost/x"], ()),
+        (["v=TLSRPTv1; rua=https://user:secret@a.example/x"], ()),
+        (["v=TLSRPTv1; rua=https://a.example:x/"], ()),
+        (["v=TLSRPTv1; rua=https://a.example/a b"], ()),
         (["v=TLSRPTv1; rua=mailto:a@b.example", "v=TLSRPTv1; rua=mailto:a@b.example"], ()),
         (["v=TLSRPTv2; rua=mailto:a@b.example"], ()),
         (["v=TLSRPTv1"], ()),
