@@ -69,9 +69,10 @@ class _PageRequest(Request):
 
     def _asked(self) -> WebRequest:
         target = self.uri.decode("latin-1")
-        hosts = self.requestHeaders.getRawHeaders("host") or []
+        # By octets: asked for as a text, Twisted decodes it as UTF-8, and what is none ends in a traceback.
+        hosts = self.requestHeaders.getRawHeaders(b"host") or []
         # Two of them (RFC 9112 3.2) are for a proxy that believes the other one.
-        host = hosts[0] if len(hosts) == 1 else ""
+        host = hosts[0].decode("utf-8", "replace") if len(hosts) == 1 else ""
         path = self.path.decode("latin-1")
         if not target.startswith("/"):
             host, path = _absolute(target)
@@ -154,6 +155,14 @@ class WebConnection(HTTPChannel):
         """A header without end."""
         del line
         self._refuse(b"431 Request Header Fields Too Large")
+
+    def headerReceived(self, line: bytes) -> bool:
+        """One field. A length of thousands of digits is more than Python makes a number of; nobody else raises here."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            self._refuse(b"400 Bad Request")
+            return False
 
     def allHeadersReceived(self) -> None:
         """The header is whole; a body without a known and small length is not waited for."""

@@ -107,6 +107,13 @@ def test_two_hosts_are_none():
     assert house.asked[0].host == ""
 
 
+def test_a_host_in_no_encoding_is_none_and_no_traceback():
+    house = House()
+    answer, _ = house.answers(b"GET / HTTP/1.1\r\nHost: ex\xe4mple.org\r\n\r\n")
+    assert status(answer) == 200
+    assert house.asked[0].host == ""
+
+
 def test_a_small_body_reaches_the_page():
     house = House()
     answer, _ = house.answers(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello")
@@ -142,6 +149,7 @@ def test_a_request_may_come_in_any_pieces(cuts):
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 411),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 400),
