@@ -144,6 +144,7 @@ def list_(context: CliContext, as_json: bool) -> None:
                     "has_password": key in accounts.tables.hashes,
                     "app_passwords": [device.name for device in of(key).devices],
                     "requires_app_passwords": of(key).requires_app_passwords,
+                    "has_scram_keys": of(key).has_all_keys,
                     "may_send_as": list(one.may_send_as),
                     "aliases": sorted(map(str, accounts.reaches(one))),
                     "maildir": str(maildir_path(context.config.storage.maildirs, one.mailbox)),

@@ -67,12 +67,14 @@ def _digest(salt: bytes, password: str) -> bytes:
 
 
 def _parts(stored: str) -> tuple[bytes, bytes] | None:
+    if not stored.startswith(_LEAD):  # asked for each command of a session, mostly about another kind of hash
+        return None
     salt_text, _, digest_text = stored.removeprefix(_LEAD).partition("$")
     try:
         salt, digest = (base64.b64decode(one, validate=True) for one in (salt_text, digest_text))
     except (binascii.Error, ValueError):
         return None
-    return (salt, digest) if stored.startswith(_LEAD) and salt and len(digest) == 32 else None
+    return (salt, digest) if salt and len(digest) == 32 else None
 
 
 def _text(octets: bytes) -> str:

@@ -193,6 +193,7 @@ def test_list_shows_state_and_aliases(command):
         "has_password": True,
         "app_passwords": [],
         "requires_app_passwords": False,
+        "has_scram_keys": True,
         "may_send_as": [],
         "aliases": ["sales@example.org"],
         "maildir": f"{command.folder}/mail/example.org/bob",

@@ -14,6 +14,7 @@ from mailserver.session.pop3_server import Pop3Doors, Pop3Session
 from mailserver.session.smtp_profile import SUBMISSIONS
 from mailserver.store.accounts import AccountsFile
 from mailserver.store.accounts_edit import editing
+from mailserver.store.app_passwords import Device, hash_app_password
 from mailserver.store.logins import Logins
 from mailserver.store.passwords import Passwords
 from mailserver.wire.pop3_server import Pop3Server
@@ -32,6 +33,10 @@ CASES = {
     "account without a password": ("carol@example.test", "guess"),
     "hash of an unknown kind": ("dave@example.test", "guess"),
     "hash from elsewhere": ("erin@example.test", "guess"),
+    "wrong app password": ("frank+phone@example.test", "guess"),
+    "device that is not there": ("frank+tablet@example.test", "app"),
+    "app password of another account": ("alice@example.test", "app"),
+    "account with app passwords only": ("frank@example.test", "frank's"),
     "malformed name": ("@@", "guess"),
     "no domain": ("alice", "guess"),
     "endless name": ("x" * 300, "guess"),
@@ -71,6 +76,10 @@ class House:
             document.add_account(box("carol@example.test"), "")
             document.add_account(box("dave@example.test"), "{UNHEARD-OF}xyz")
             document.add_account(box("erin@example.test"), "{SSHA}sx4aMfGUmcZYBG5yjf8oPWuZ+0qkm2d1")
+            frank = box("frank@example.test")
+            document.add_account(frank, passwords.hash("frank's"))
+            document.add_device(frank, Device("phone", hash_app_password("app")))
+            document.set_requires_app_passwords(frank, True)
         self.accounts = AccountsFile(path, ["example.test"], box("alice@example.test"))
         self.accounts.load()
         self.lane = SlowLane(clock)

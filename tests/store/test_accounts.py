@@ -5,15 +5,19 @@ import stat
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailserver.mail.address import Mailbox
+from mailserver.ports import Use
 from mailserver.store.account_tables import AccountsError, read_tables
 from mailserver.store.accounts import AccountsFile
 from mailserver.store.accounts_edit import EntryExists, NoSuchEntry, editing
+from mailserver.store.app_passwords import Device, hash_app_password
+from mailserver.store.scram_keys import make_keys, scram_line
 from tests.fakes.directory import box
 
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2g"
@@ -142,6 +146,8 @@ def test_empty_file_has_no_accounts():
     assert tables("# nothing\n").aliases == {}
 
 
+APP = hash_app_password("app")
+
 ERRORS = [
     ("version = 3", ["version: 3: written by a newer mailserver; this one reads versions up to 2"]),
     ("version = 0", ["version: 0: must be 2"]),
@@ -176,6 +182,33 @@ ERRORS = [
     (
         '[accounts."a@example.org"]\nquota = "1GB"',
         ['accounts."a@example.org".quota: "1GB": not available yet; leave it out'],
+    ),
+    (
+        '[accounts."a@example.org"]\nscram = "secret"\npassword = "x"\nrequire_app_passwords = 1\ndevices = []',
+        [
+            'accounts."a@example.org".require_app_passwords: 1: must be true or false, without quotes',
+            'accounts."a@example.org".scram: not SCRAM keys as the server writes them; leave the line out, they are '
+            "made anew",
+            'accounts."a@example.org".devices: must be a table',
+        ],
+    ),
+    (
+        f'[accounts."a@example.org".devices]\nPhone = {{}}\npc = 1\ntv = {{ password = "secret" }}\n'
+        f'old = {{ password = "{APP}", only = "imap" }}\nnew = {{ password = "{APP}", pasword = 1, created = "now" }}\n'
+        f'pad = {{ password = "{APP}", scram = 3 }}',
+        [
+            'accounts."a@example.org".devices.Phone: a device is named with 1 to 32 small letters, digits, - and _, '
+            "such as phone or work-laptop",
+            'accounts."a@example.org".devices.pc: must be a table',
+            'accounts."a@example.org".devices.tv.password: not an app password as `mailserver account app-password '
+            "add` makes it",
+            'accounts."a@example.org".devices.old.only: "imap": must be "submission" or "pop3"',
+            'accounts."a@example.org".devices.new.pasword: there is no such key (did you mean '
+            'accounts."a@example.org".devices.new.password?)',
+            'accounts."a@example.org".devices.new.created: "now": must be a date and time such as 2026-11-25T13:08:00Z',
+            'accounts."a@example.org".devices.pad.scram: not SCRAM keys as the server writes them; leave the line out, '
+            "they are made anew",
+        ],
     ),
     ('[accounts."a@example.org"]\npassword = 1', ['accounts."a@example.org".password: must be text in quotes']),
     (
@@ -599,3 +632,66 @@ def test_eight_processes_adding_twenty_accounts_each_lose_nothing(path):
     accounts = loaded(path).tables.accounts
     assert len(accounts) == 3 + 160
     assert path.read_text().startswith(FILE.partition("[aliases]")[0])
+
+
+# --- app passwords and SCRAM keys ------------------------------------------------------------------------------------
+
+PHONE = Device("phone", hash_app_password("p"), make_keys("p", b"salt"), Use.POP3, 1_764_076_080.0)
+
+
+def test_devices_are_written_and_read_and_everything_else_stays_as_it_is(path):
+    path.write_text(FILE)
+    with editing(path) as document:
+        document.add_device(ALICE, PHONE)
+        document.add_device(ALICE, replace(PHONE, name="pc", only=None, keys=None))
+    written = path.read_text()
+    assert written.startswith(FILE.partition("version = 1")[0] + "version = 2")
+    kept = [line for line in FILE.splitlines() if line and line != "version = 1"]
+    assert [line for line in written.splitlines() if line in kept] == kept
+    found = tables(written).credentials[ALICE.folded]
+    assert found.devices == (PHONE, replace(PHONE, name="pc", only=None, keys=None))
+    with editing(path) as document:
+        assert document.salt(ALICE) == b"salt" and document.salt(BOB) is None
+        with pytest.raises(EntryExists):
+            document.add_device(ALICE, PHONE)
+        with pytest.raises(NoSuchEntry):
+            document.remove_device(ALICE, "tablet")
+        document.remove_device(ALICE, "phone")
+        document.remove_device(ALICE, "pc")
+        assert document.set_requires_app_passwords(ALICE, True)
+        assert not document.set_requires_app_passwords(ALICE, True)
+        assert document.set_requires_app_passwords(ALICE, False)
+    assert [line for line in path.read_text().splitlines() if line] == [
+        line.replace("version = 1", "version = 2") for line in FILE.splitlines() if line
+    ]
+
+
+def test_devices_of_accounts_that_stand_in_one_line(path):
+    path.write_text('accounts = { "alice@example.org" = { password = "x" } }\n')
+    with editing(path) as document:
+        document.add_device(ALICE, PHONE)
+    assert tables(path.read_text()).credentials[ALICE.folded].devices == (PHONE,)
+
+
+def test_a_new_hash_takes_the_keys_of_the_old_one_with_it(path):
+    path.write_text(FILE)
+    with editing(path) as document:
+        document.set_password(ALICE, HASH, scram_line("pencil", HASH))
+    assert tables(path.read_text()).credentials[ALICE.folded].keys is not None
+    with editing(path) as document:
+        document.set_password(ALICE, OTHER)
+    assert "scram" not in path.read_text()
+
+
+def test_a_login_that_may_be_a_device():
+    found = tables(FILE)
+    assert found.device_login("alice+phone@example.org") == (found.account(ALICE), "phone")
+    assert found.device_login("ALICE+Phone") == (found.account(ALICE), "phone")
+    for text in ("alice@example.org", "alice+@example.org", "+phone@example.org", "zoe+phone", "alice+a.b", "+", ""):
+        assert found.device_login(text) is None
+
+
+def test_an_account_has_a_bounded_number_of_devices():
+    many = "".join(f'd{number} = {{ password = "{APP}" }}\n' for number in range(51))
+    with pytest.raises(AccountsError, match="51 of them; an account has at most 50"):
+        tables('[accounts."a@example.org".devices]\n' + many)
