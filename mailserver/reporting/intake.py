@@ -104,6 +104,9 @@ class ReportIntake:
             except (JournalUnavailable, OSError) as trouble:
                 self._tell_trouble(str(trouble))
                 return
+            except Exception:  # noqa: BLE001 - whatever a stranger's report did to its reader: the next one is read
+                _log.failure("reading the report in {queue_id} broke", queue_id=event.queue_id)
+                events = [ReportNotRead(event.queue_id, "reading it broke, which is told above")]
             for one in events:
                 self._log(one)
             return

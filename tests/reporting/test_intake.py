@@ -202,6 +202,18 @@ def test_a_broken_report_is_just_mail(site, content):
     assert len(site.rows) == 2
 
 
+def test_a_reader_that_breaks_stops_nothing(site, monkeypatch):
+    def broken(octets):
+        raise RecursionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake_module, "read_reports", broken)
+        site.comes(mail(GZIP))
+    assert [type(event) for event in site.events] == [ReportNotRead]
+    site.comes(mail(GZIP))
+    assert len(site.rows) == 2
+
+
 def test_a_report_about_tls(site):
     site.comes(mail(gzip.compress(TLS_GOOGLE), "application/tlsrpt+gzip"))
     assert site.events == [ReportRead("Q", "tls", "example.org", "Google Inc.", 23)]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
+from mailserver.mail.address import Mailbox, canonical_domain, is_dot_string, parse_mailbox
 from mailserver.mail.dns import CannotTell
 from mailserver.policy.dmarc.record import is_dmarc
 from mailserver.policy.dmarc.tree import DnsTree, Undecided
@@ -104,6 +104,8 @@ def _report_to(uri: str) -> ReportTo | None:
     mailbox = parse_mailbox(unquote(address[7:].partition("?")[0]))
     if not isinstance(mailbox, Mailbox) or canonical_domain(mailbox.domain) is None or mailbox.domain.startswith("["):
         return None
+    if not mailbox.is_ascii or not is_dot_string(mailbox.local_part):
+        return None  # nobody has a mailbox of that kind for reports
     return ReportTo(mailbox, limit)
 
 

@@ -33,6 +33,8 @@ def own(rua: str) -> dict[str, list[str]]:
         ("mailto:dmarc@mail.example.org", (ReportTo(Mailbox("dmarc", "mail.example.org")),)),
         ("https://example.org/dmarc", ()),
         ("mailto:nobody", ()),
+        ("mailto:%22a%20b%22@example.org", ()),
+        ("mailto:%C3%BC@example.org", ()),
         ("mailto:a@[192.0.2.1]", ()),
         ("mailto:a%0d%0aBcc:x@example.org", ()),
         ("", ()),
