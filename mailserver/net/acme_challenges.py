@@ -7,8 +7,10 @@ name; the hook gets names and values as arguments, and no shell ever sees them.
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,10 @@ from typing import Protocol
 from mailserver.mail.reply import printable
 
 HOOK_TIMEOUT_S = 120.0
+# How often it is looked whether a hook has ended.
+_POLL_S = 0.05
+# Of what a hook prints, the end is kept; a pipe holds so many blocks.
+_KEPT_OCTETS, _BLOCK_OCTETS, _PIPE_BLOCKS = 4 << 10, 64 << 10, 16
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 _WELL_KNOWN = (".well-known", "acme-challenge")
 
@@ -180,16 +186,42 @@ class DnsHook:
             )
         except OSError as error:
             return f"{self._hook} cannot be run: {(error.strerror or str(error)).lower()}"
-        try:
-            output, _ = process.communicate(timeout=self._timeout_s)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
+        with process:
+            has_ended, output = _watch(process, self._timeout_s)
+        if not has_ended:
             return f"`{shown}` did not end within {self._timeout_s:g} s{_said(output)}"
         if process.returncode:
             return f"`{shown}` ended with status {process.returncode}{_said(output)}"
         return ""
+
+
+def _watch(process: "subprocess.Popen[bytes]", timeout_s: float) -> tuple[bool, bytes]:
+    """Whether it ended in time (else it is killed), and the end of what it printed.
+
+    Not `communicate`: that waits for everybody who holds the pipe, a daemon which the hook left behind too, and keeps
+    all that is printed.
+    """
+    assert process.stdout is not None, "it was asked for"
+    pipe, output = process.stdout.fileno(), b""
+    os.set_blocking(pipe, False)
+    end = time.monotonic() + timeout_s
+    is_open = True
+    while process.poll() is None and time.monotonic() < end:
+        if not is_open:
+            time.sleep(_POLL_S)
+        elif select.select([pipe], [], [], _POLL_S)[0]:
+            block = os.read(pipe, _BLOCK_OCTETS)
+            is_open, output = bool(block), (output + block)[-_KEPT_OCTETS:]
+    has_ended = process.poll() is not None
+    if not has_ended:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    # What is in the pipe still, and not what somebody may go on to write.
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(_PIPE_BLOCKS):
+            output = (output + os.read(pipe, _BLOCK_OCTETS))[-_KEPT_OCTETS:]
+    return has_ended, output
 
 
 def _said(output: bytes) -> str:

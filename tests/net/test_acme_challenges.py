@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import time
 
 import pytest
 
@@ -105,6 +106,8 @@ def test_no_shell_sees_what_the_authority_says(tmp_path):
     assert "$(touch" in (tmp_path / "log").read_text()
 
 
+# Ends by itself, and keeps what it inherited open until then.
+LINGERS = "import signal; signal.alarm(8); signal.pause()"
 SAYS_WHY = r"print('no such zone\n  try again', file=sys.stderr); sys.exit(3)"
 
 
@@ -137,3 +140,30 @@ def test_a_hook_that_cannot_be_run_is_told(tmp_path):
     path.chmod(0o600)
     with pytest.raises(ChallengeTrouble, match="cannot be run: permission denied"):
         DnsHook(path, 0.0).show([PROOF], no_wait)
+
+
+def test_what_a_hook_leaves_in_the_background_is_not_waited_for(tmp_path):
+    path = hook(tmp_path, f"import subprocess; subprocess.Popen([sys.executable, '-c', {LINGERS!r}])")
+    began = time.monotonic()
+    DnsHook(path, 0.0, 30.0).show([PROOF], lambda seconds: None)
+    assert time.monotonic() - began < 5.0
+
+
+def test_a_daemon_that_leaves_the_group_of_a_hung_hook_is_not_waited_for(tmp_path):
+    body = f"import subprocess; subprocess.Popen([sys.executable, '-c', {LINGERS!r}], start_new_session=True)"
+    began = time.monotonic()
+    with pytest.raises(ChallengeTrouble, match="did not end within 0.5 s"):
+        DnsHook(hook(tmp_path, f"{body}\nsignal.pause()"), 0.0, 0.5).show([PROOF], no_wait)
+    assert time.monotonic() - began < 5.0
+
+
+def test_the_end_of_what_a_talkative_hook_says_is_told(tmp_path):
+    body = "sys.stdout.write('x' * 5_000_000); print('; no such zone', flush=True); sys.exit(1)"
+    with pytest.raises(ChallengeTrouble, match="x; no such zone$"):
+        DnsHook(hook(tmp_path, body), 0.0).show([PROOF], no_wait)
+
+
+def test_a_hook_that_closes_its_output_is_waited_for(tmp_path):
+    body = "import os; os.close(1); os.close(2); sys.stdin.read(); os._exit(4)"
+    with pytest.raises(ChallengeTrouble, match="ended with status 4$"):
+        DnsHook(hook(tmp_path, body), 0.0).show([PROOF], no_wait)
