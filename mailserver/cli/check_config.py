@@ -89,6 +89,8 @@ def _certificate_warnings(config: Config) -> Iterator[str]:
         yield f"{config.path}: tls.certificate: {warning}"
 
 
+_SHOWN_ACCOUNTS = 5
+
 # --- in plain words ---------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +100,7 @@ def _summary(config: Config, accounts: AccountsFile) -> Iterator[str]:
     yield f"{config.hostname} keeps the mail of {', '.join(config.domains)}."
     yield f"postmaster: {config.postmaster}"
     yield f"accounts: {_accounts(config, accounts)}"
+    yield from _logins(config, accounts)
     yield f"mail: {config.storage.maildirs}"
     yield f"queue and state: {config.storage.state}"
     yield f"new mail is put off when less than {_octets(config.storage.min_free)} are free on either disk"
@@ -122,6 +125,27 @@ def _accounts(config: Config, accounts: AccountsFile) -> str:
     counts = f"{_count(tables.accounts, 'account')}, {_count(tables.aliases, 'alias')} in {config.accounts.file}"
     made = [str(mailbox) for mailbox in config.practice.accounts if tables.account(mailbox) is None]
     return counts + (f"; made at the first start, for practice: {', '.join(made)}" if made else "")
+
+
+def _logins(config: Config, accounts: AccountsFile) -> Iterator[str]:
+    """Whether SCRAM is offered, and who holds it up."""
+    tables = accounts.tables
+    if not config.auth.scram:
+        yield "logins: PLAIN and LOGIN"
+    elif tables.offers_scram:
+        yield "logins: PLAIN, LOGIN and SCRAM"
+    elif tables.credentials:
+        without = [
+            str(tables.accounts[folded].mailbox)
+            for folded, one in sorted(tables.credentials.items())
+            if tables.accounts[folded].is_enabled and not one.has_all_keys
+        ]
+        shown = ", ".join(without[:_SHOWN_ACCOUNTS]) + (", ..." if len(without) > _SHOWN_ACCOUNTS else "")
+        yield (
+            f"logins: PLAIN and LOGIN; SCRAM too, once these have logged in: {shown}"
+            if shown
+            else ("logins: PLAIN and LOGIN")
+        )
 
 
 def _count(entries: Sized, word: str) -> str:

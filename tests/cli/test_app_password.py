@@ -142,3 +142,12 @@ def test_without_scram_no_keys_are_made(alice):
     alice.ok("account", "passwd", ALICE, "--password-stdin", input="another horse\n")
     alice.ok("account", "app-password", "add", ALICE, "phone")
     assert "scram" not in account(alice) and "scram" not in account(alice)["devices"]["phone"]
+
+
+def test_check_config_says_whether_scram_is_offered_and_who_holds_it_up(alice):
+    assert "\nlogins: PLAIN, LOGIN and SCRAM\n" in alice.ok("check-config")
+    alice.accounts.write_text(alice.accounts.read_text().replace("scram =", "# scram ="))
+    waits = "\nlogins: PLAIN and LOGIN; SCRAM too, once these have logged in: alice@example.org\n"
+    assert waits in alice.ok("check-config")
+    alice.config.write_text(alice.config.read_text() + "[auth]\nscram = false\n")
+    assert "\nlogins: PLAIN and LOGIN\n" in alice.ok("check-config")
