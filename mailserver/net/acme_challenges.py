@@ -204,12 +204,15 @@ def _watch(process: "subprocess.Popen[bytes]", timeout_s: float) -> tuple[bool, 
     assert process.stdout is not None, "it was asked for"
     pipe, output = process.stdout.fileno(), b""
     os.set_blocking(pipe, False)
+    # Not select(), which knows descriptors below 1024 only.
+    readable = select.poll()
+    readable.register(pipe, select.POLLIN)
     end = time.monotonic() + timeout_s
     is_open = True
     while process.poll() is None and time.monotonic() < end:
         if not is_open:
             time.sleep(_POLL_S)
-        elif select.select([pipe], [], [], _POLL_S)[0]:
+        elif readable.poll(_POLL_S * 1000):
             block = os.read(pipe, _BLOCK_OCTETS)
             is_open, output = bool(block), (output + block)[-_KEPT_OCTETS:]
     has_ended = process.poll() is not None

@@ -152,18 +152,27 @@ def test_what_a_hook_leaves_in_the_background_is_not_waited_for(tmp_path):
 def test_a_daemon_that_leaves_the_group_of_a_hung_hook_is_not_waited_for(tmp_path):
     body = f"import subprocess; subprocess.Popen([sys.executable, '-c', {LINGERS!r}], start_new_session=True)"
     began = time.monotonic()
-    with pytest.raises(ChallengeTrouble, match="did not end within 0.5 s"):
+    with pytest.raises(ChallengeTrouble, match=r"did not end within 0\.5 s"):
         DnsHook(hook(tmp_path, f"{body}\nsignal.pause()"), 0.0, 0.5).show([PROOF], no_wait)
     assert time.monotonic() - began < 5.0
 
 
 def test_the_end_of_what_a_talkative_hook_says_is_told(tmp_path):
     body = "sys.stdout.write('x' * 5_000_000); print('; no such zone', flush=True); sys.exit(1)"
-    with pytest.raises(ChallengeTrouble, match="x; no such zone$"):
+    with pytest.raises(ChallengeTrouble, match=r"x; no such zone$"):
         DnsHook(hook(tmp_path, body), 0.0).show([PROOF], no_wait)
+
+
+def test_a_hook_runs_where_more_than_a_thousand_files_are_open(tmp_path):
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1030)]
+    try:
+        DnsHook(hook(tmp_path, "print('done')"), 0.0).show([PROOF], lambda seconds: None)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def test_a_hook_that_closes_its_output_is_waited_for(tmp_path):
     body = "import os; os.close(1); os.close(2); sys.stdin.read(); os._exit(4)"
-    with pytest.raises(ChallengeTrouble, match="ended with status 4$"):
+    with pytest.raises(ChallengeTrouble, match=r"ended with status 4$"):
         DnsHook(hook(tmp_path, body), 0.0).show([PROOF], no_wait)
