@@ -35,7 +35,7 @@ def _title(life: Life, queued: StoredMessage | None) -> str:
         about = f'"{subject}" ' if subject else ""
         return f"{life.queue_id}  {about}from {accepted.text('reverse_path')} to {_list(accepted.texts('recipients'))}"
     if report is not None:
-        return f"{life.queue_id}  our report about {report.text('about')} to {report.text('recipient')}"
+        return f"{life.queue_id}  our report{_about(report)} to {report.text('recipient')}"
     if expanded is not None:
         return f"{life.queue_id}  copies of {expanded.text('about')} for {_list(expanded.texts('recipients'))}"
     if queued is not None:
@@ -189,10 +189,18 @@ def _bounced(entry: Entry, queue_id: str) -> str:
     return f"given up for {entry.text('recipient')}{at}: {entry.text('reason')}{enhanced}{_said(entry)}"
 
 
+# What is made by the server itself, by `action`.
+_KINDS = {"failed": "bounce", "delayed": "delay notice", "note": "note", "report": "daily report"}
+
+
+def _about(entry: Entry) -> str:
+    return f" about {entry.text('about')}" if entry.text("about") else ""
+
+
 def _report(entry: Entry, queue_id: str) -> str:
-    kind = {"failed": "a bounce", "delayed": "a delay notice"}.get(entry.text("action"), "a report of success")
+    kind = f"a {_KINDS.get(entry.text('action'), 'report of success')}"
     if entry.queue_id == queue_id:
-        return f"made as {kind} about {entry.text('about')} for {entry.text('recipient')}"
+        return f"made as {kind}{_about(entry)} for {entry.text('recipient')}"
     return f"{kind} was made for {entry.text('recipient')}: {entry.queue_id}"
 
 

@@ -31,6 +31,8 @@ MAX_WAITING = 200
 # Of a report that nobody vouches for so many rows are kept.
 MAX_UNPROVEN_ROWS = 1000
 _BUSY_S = 5.0
+# After a report is rested four times as long as it took, so that many large ones leave most of a core to mail.
+_REST, _LONGEST_REST_S = 4, 20.0
 _BUSY_TIMES = 24
 _TOLD_AGAIN_S = 6 * 3600.0
 
@@ -66,6 +68,7 @@ class ReportIntake:
         self._log = log
         self._waiting: deque[Filed] = deque()
         self._is_busy = False
+        self._rest_s = 0.0
         self._told_at = float("-inf")
 
     def notice(self, event: MailEvent) -> None:
@@ -89,13 +92,14 @@ class ReportIntake:
             while self._waiting:
                 event = self._waiting.popleft()
                 # Behind the answer to the client, in any case.
-                await self._clock.sleep(0)
+                await self._clock.sleep(self._rest_s)
                 await self._look(event)
         finally:
             self._is_busy = False
 
     async def _look(self, event: Filed) -> None:
         for _ in range(_BUSY_TIMES):
+            begun = self._clock.monotonic()
             try:
                 events = await self._blocking.run(Lane.GENERAL, self._read, event)
             except Overloaded:
@@ -109,6 +113,7 @@ class ReportIntake:
                 events = [ReportNotRead(event.queue_id, "reading it broke, which is told above")]
             for one in events:
                 self._log(one)
+            self._rest_s = min(_LONGEST_REST_S, _REST * (self._clock.monotonic() - begun))
             return
         self._log(ReportNotRead(event.queue_id, "the server was too busy; mailserver dmarc import reads it"))
 

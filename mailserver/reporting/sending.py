@@ -214,7 +214,7 @@ class ReportSender:
         envelope = Envelope(None, (recipient,), body=body, size_octets=len(content))
         acceptance = Acceptance(queue_id, now, envelope, b"", remote=envelope.recipients, source=OUR_OWN)
         await self._committer.commit(acceptance, content)
-        self._log(ReportMade(queue_id, "", "report", str(to.mailbox)))
+        self._log(ReportMade(queue_id, domain, "report", str(to.mailbox)))
         return [str(to.mailbox)]
 
     def _content(self, report: Report, domain: str, to: Mailbox) -> bytes:

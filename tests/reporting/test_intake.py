@@ -233,6 +233,21 @@ def test_a_busy_server_reads_it_later(site):
     assert len(site.rows) == 2
 
 
+def test_a_report_that_takes_long_is_followed_by_a_rest(site, monkeypatch):
+    def slow(octets):
+        site.clock.twisted.rightNow += 2.0
+        return []
+
+    monkeypatch.setattr(intake_module, "read_reports", slow)
+    site.comes(mail(GZIP))
+    site.comes(mail(GZIP))
+    assert site.blocking.calls == {Lane.GENERAL: 1}
+    site.clock.advance(7.5)
+    assert site.blocking.calls == {Lane.GENERAL: 1}
+    site.clock.advance(1)
+    assert site.blocking.calls == {Lane.GENERAL: 2}
+
+
 def test_a_server_that_stays_busy_gives_up_and_says_so(site):
     site.blocking.full.add(Lane.GENERAL)
     site.comes(mail(GZIP))

@@ -19,8 +19,9 @@ def text(written: str) -> str:
 
 
 def domain(written: str) -> str:
-    """Canonical; empty for what is no domain."""
-    return canonical_domain(written.strip().rstrip(".")[:MAX_TEXT_CHARS]) or ""
+    """Canonical; empty for what is no domain. Reports have A-labels; others cost too much time where there are many."""
+    written = written.strip().rstrip(".")
+    return (canonical_domain(written[: MAX_TEXT_CHARS + 10]) or "") if written.isascii() else ""
 
 
 def address(written: str) -> str:
