@@ -121,6 +121,8 @@ def _run(context: CliContext, request: Request, look: Look) -> None:
     records = _Records(context, config, plan, scene.layout)
     if is_agreed or (request.yes and request.writes):
         records.write()
+    if is_agreed:
+        doing.make_account(missing, config, scene.layout, secrets)
     if request.as_json:
         _say_json(context, plan, found, records, missing, secrets, is_agreed=is_agreed)
     elif is_agreed or not is_due or request.dry_run:

@@ -21,7 +21,7 @@ from mailserver.net.tls import CertificateTrouble, ensure_self_signed
 from mailserver.setup.changes import Changes
 from mailserver.setup.machine_files import Owner, PlannedFile
 from mailserver.setup.values import Layout
-from mailserver.setup.write import make_state_folders, put, write_changes
+from mailserver.setup.write import is_unbegun, make_state_folders, put, write_changes
 from mailserver.store.accounts import AccountsError, AccountsFile
 from mailserver.store.accounts_edit import EntryExists, editing
 from mailserver.store.dkim_keys import DkimKeyFolder
@@ -71,17 +71,21 @@ def identity(layout: Layout) -> Identity | None:
     """Whose the state is, when root runs this; None when it is our own, or not known yet."""
     if os.geteuid() != 0:
         return None
-    try:
-        status = layout.state.stat()
-    except FileNotFoundError:
+    if is_unbegun(layout.state):
         return _user(layout.user) if layout.user else None
+    status = layout.state.stat()
     return Identity(status.st_uid, status.st_gid) if status.st_uid else None
 
 
 def missing(layout: Layout, config: Config, wanted: Mailbox | None) -> Missing:
     """What a look at users, keys and accounts shows. Raises `SetupTrouble`."""
-    user = layout.user if layout.user and not layout.state.exists() and _user(layout.user) is None else ""
     who = identity(layout)
+    if layout.user and who is None and os.geteuid() == 0 and not is_unbegun(layout.state):
+        raise SetupTrouble(
+            f"{layout.state} is root's, and the server runs as the user {layout.user}: move it away, or give it to "
+            f"that user with chown -R {layout.user}: {layout.state}"
+        )
+    user = layout.user if layout.user and is_unbegun(layout.state) and _user(layout.user) is None else ""
     try:
         with acting_as(who):
             keys, _ = DkimKeyFolder(config.storage.state).read()
@@ -113,7 +117,10 @@ def apply(
     troubles: Callable[[Config], list[str]],
     make_keys: Callable[[DkimKeyFolder, str], object],
 ) -> None:
-    """Write it all. `troubles` looks into the files that a configuration names. Raises `SetupTrouble`, `OSError`."""
+    """Write it all but the account. `troubles` looks into the files that a configuration names.
+
+    Raises `SetupTrouble`, `OSError`.
+    """
     if lacking.user:
         _add_user(lacking.user, layout.state)
     who = identity(layout)
@@ -125,14 +132,23 @@ def apply(
     with acting_as(who):
         wrong = troubles(config)
     if wrong:
-        raise SetupTrouble("\n".join((*wrong, "no file was changed")))
+        raise SetupTrouble("\n".join((*wrong, _nothing_but(secrets))))
     write_changes(found, who)
     make_drop_folder(config.sendmail.drop, *(() if who is None else (who.uid, who.gid)))
     with acting_as(who):
         _make_keys(lacking.domains, config.storage.state, make_keys)
         _make_certificate(config)
-        if lacking.account is not None:
+
+
+def make_account(lacking: Missing, config: Config, layout: Layout, secrets: Secrets) -> None:
+    """The first account, last of all: right after it its password is shown. Raises `SetupTrouble`."""
+    if lacking.account is not None:
+        with acting_as(identity(layout)):
             _add_account(lacking.account, config.accounts.file, secrets.account)
+
+
+def _nothing_but(secrets: Secrets) -> str:
+    return f"nothing was written{' but the password of the smarthost' if secrets.smarthost else ''}"
 
 
 def _make_keys(domains: tuple[str, ...], state: Path, make_keys: Callable[[DkimKeyFolder, str], object]) -> None:

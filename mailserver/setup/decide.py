@@ -22,6 +22,7 @@ from mailserver.setup.values import (
     Layout,
     Plan,
     Setting,
+    Settings,
 )
 from mailserver.survey.values import Survey
 
@@ -54,7 +55,7 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
         certificate,
         web.pages(survey, answers, existing, certificate, ports),
         leaving,
-        outgoing.address_family(survey, is_direct=is_direct),
+        outgoing.address_family(survey, existing, is_direct=is_direct),
         outgoing.resolver(survey, here),
         *_addresses(survey, answers),
     )
@@ -67,7 +68,7 @@ def decide(survey: Survey, answers: Answers, existing: Existing, layout: Layout,
         first=first,
         decisions=decisions,
         settings=settings,
-        decided=ours,
+        decided=_noted(ours, decided, existing),
         errands=(
             *_program(layout, here),
             *listening.errands(survey, answers.domain, ports),
@@ -194,6 +195,15 @@ def _said(answers: Answers) -> frozenset[str]:
     if answers.port_offset or answers.uses_sockets:
         said |= {key for key in BY_NAME if key.startswith("listen.")}
     return frozenset(said)
+
+
+def _noted(ours: Settings, decided: Settings, existing: Existing) -> dict[str, Setting]:
+    """What is setup's own, also where it decided before and has nothing to say today."""
+    found = dict(ours)
+    for key, value in existing.decided.items():
+        if key in BY_NAME and key not in decided and isinstance(value, str | bool | int | tuple):
+            found[key] = value
+    return {key.name: found[key.name] for key in KEYS if key.name in found}
 
 
 def _with_owners(

@@ -83,9 +83,9 @@ def errands(survey: Survey, domain: str, ports: Ports) -> Iterator[Errand]:
         yield Errand(
             f"this machine is behind a router: let it forward the TCP ports {numbers} to {inner}", is_needed=True
         )
-        if not survey.addresses:
+        if survey.address(4) is None:
             yield Errand(
-                "the public address could not be found out behind the router: say it, for the DNS records",
+                "the public IPv4 address could not be found out behind the router: say it, for the DNS records",
                 (f"mailserver setup {domain} --address ADDRESS",),
                 is_needed=True,
             )

@@ -80,7 +80,7 @@ def _through(answers: Answers, existing: Existing, reason: str, password_file: s
     return Decision("outgoing", f"mail goes out through {answers.smarthost}", reason, settings)
 
 
-def address_family(survey: Survey, *, is_direct: bool) -> Decision:
+def address_family(survey: Survey, existing: Existing, *, is_direct: bool) -> Decision:
     """IPv4 only where IPv6 would get mail refused."""
     ipv4, ipv6 = survey.address(4), survey.address(6)
 
@@ -98,6 +98,9 @@ def address_family(survey: Survey, *, is_direct: bool) -> Decision:
         trouble = "port 25 goes out by IPv4 and not by IPv6"
     if trouble:
         return Decision("address-family", "mail is sent by IPv4 only", trouble, {"relay.address_family": "ipv4"})
+    if ipv6.reverse_trouble and existing.settings.get("relay.address_family") == "ipv4":
+        reason = f"it was so; the reverse name of {ipv6.address} could not be looked up now"
+        return Decision("address-family", "mail is sent by IPv4 only", reason, {"relay.address_family": "ipv4"})
     if ipv6.reverse_trouble:
         return auto(f"the reverse name of {ipv6.address} could not be looked up; the server finds out as it sends")
     return auto(f"{ipv6.address} has a reverse name that leads back to it")

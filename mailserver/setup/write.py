@@ -21,10 +21,18 @@ def write_changes(found: Changes, service: Identity | None, files: Files = DISK)
     """All that changes, and setup's note last. `service` owns what is the service's; None: whoever runs this."""
     for one in found.made:
         if one.before is not None:
-            old = one.file.path.with_name(f"{one.file.path.name}.old")
-            put(PlannedFile(old, one.before, "", one.file.mode, one.file.owner), service, files)
+            _keep_old(one.file.path, one.before, files)
         put(one.file, service, files)
     put(found.record, service, files)
+
+
+def _keep_old(path: Path, text: str, files: Files) -> None:
+    """Beside it, and readable by nobody who might not read the file itself: the owner may have secrets in it."""
+    status = path.stat()
+    service = Identity(status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+    old = path.with_name(f"{path.name}.old")
+    files.discard(str(old))
+    put(PlannedFile(old, text, "", status.st_mode & 0o7777, Owner.SERVICE), service, files)
 
 
 def put(file: PlannedFile, service: Identity | None, files: Files = DISK) -> None:
@@ -67,13 +75,24 @@ def make_readable_folders(folder: Path) -> None:
         one.chmod(0o755)
 
 
+def is_unbegun(folder: Path) -> bool:
+    """Whether a state folder is root's and empty: somebody made it, or a crash came before it was handed over."""
+    try:
+        return folder.stat().st_uid == 0 and not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except PermissionError:
+        return False
+
+
 def make_state_folders(folders: Iterable[Path], service: Identity | None, files: Files = DISK) -> None:
     """Folders that are the server's alone: mode 0700, and the service user's when root makes them."""
     for folder in folders:
-        if folder.is_dir():
+        if folder.is_dir() and not is_unbegun(folder):
             continue
         make_readable_folders(folder.parent)
-        files.make_new_folder(str(folder))
+        files.make_folder(str(folder))
+        folder.chmod(0o700)
         if service is not None:
             os.chown(folder, service.uid, service.gid, follow_symlinks=False)
         files.sync_folder(str(folder.parent))

@@ -211,7 +211,7 @@ def test_behind_a_router_it_is_told_what_to_forward():
     nat = replace(GOOD, addresses=(), behind=Behind.NAT, private=(ipaddress.ip_address("10.0.0.5"),))
     found = plan(nat)
     assert "forward the TCP ports 25, 587, 465, 110, 995, 80, 443 to 10.0.0.5" in needed(found)
-    assert "public address could not be found out" in needed(found)
+    assert "public IPv4 address could not be found out" in needed(found)
     told = plan(replace(nat, addresses=(NAMED4,)), replace(ALICE, addresses=(IP4,)))
     assert told.settings["doctor.addresses"] == ("192.0.2.7",)
     assert "could not be found out" not in needed(told)
@@ -353,3 +353,31 @@ def test_a_login_belongs_to_its_smarthost(host, username):
     assert found.settings["relay.smarthost"] == host
     assert found.settings["relay.smarthost_username"] == username
     assert bool(found.settings["relay.smarthost_password_file"]) is bool(username)
+
+
+def test_what_cannot_be_looked_up_now_changes_nothing():
+    """A second run while DNS is away, or with --offline."""
+    first = plan(replace(GOOD, addresses=(NAMED4, PublicAddress(IP6, True))))
+    assert first.settings["relay.address_family"] == "ipv4"
+    dark = replace(
+        GOOD, addresses=(replace(NAMED4, reverse_trouble="x"), PublicAddress(IP6, True, reverse_trouble="x"))
+    )
+    again = plan(dark, existing=Existing(first.settings, first.decided))
+    assert {key: first.settings[key] for key in again.settings} == dict(again.settings)
+
+
+def test_what_setup_decided_stays_its_own_over_a_run_that_cannot_tell():
+    local = replace(HERE, name_servers=(("192.0.2.53", 53),))
+    first = plan(here=local)
+    assert first.settings["dns.servers"] == ("127.0.0.1:53",)
+    offline = plan(existing=Existing(first.settings, first.decided), here=replace(local, is_offline=True))
+    third = plan(
+        replace(GOOD, validating_resolver=None), existing=Existing(first.settings, offline.decided), here=local
+    )
+    assert third.settings["dns.servers"] == () and third.kept == ()
+
+
+def test_behind_nat_with_ipv6_the_ipv4_address_is_still_wanted():
+    found = plan(replace(GOOD, behind=Behind.NAT, addresses=(NAMED6,)))
+    assert "the public IPv4 address could not be found out" in needed(found)
+    assert "could not be found out" not in needed(plan(replace(GOOD, behind=Behind.NAT)))

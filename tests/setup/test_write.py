@@ -1,12 +1,17 @@
 """Files are put in place whole, with the modes they had, and the old ones stay beside them."""
 
+import os
 import stat
+from dataclasses import replace
 
 import pytest
 
+from mailserver.identity import Identity
+from mailserver.setup import apply, write
 from mailserver.setup.changes import Change, Changes
+from mailserver.setup.layout import lab_layout
 from mailserver.setup.machine_files import PlannedFile
-from mailserver.setup.write import make_state_folders, put, write_changes
+from mailserver.setup.write import is_unbegun, make_state_folders, put, write_changes
 from mailserver.store.files import Files
 
 
@@ -88,3 +93,44 @@ def test_state_folders_are_the_servers_alone(tmp_path):
     make_state_folders([folder], None)
     assert mode(folder) == 0o700
     make_state_folders([folder], None)
+
+
+def test_an_old_file_is_no_more_open_than_it_was(tmp_path):
+    path, note = tmp_path / "x.conf", tmp_path / "setup.json"
+    path.write_text('password = "secret"\n')
+    path.chmod(0o600)
+    (tmp_path / "x.conf.old").write_text("older\n")
+    write_changes(Changes((Change(planned(path), path.read_text()),), (), planned(note, "{}\n")), None)
+    assert mode(tmp_path / "x.conf.old") == 0o600 and mode(path) == 0o600
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_state_folder_is_handed_over_also_after_a_crash(tmp_path, monkeypatch, is_there):
+    """Or when somebody made it beforehand."""
+    folder, given = tmp_path / "mailserver", []
+    if is_there:
+        folder.mkdir(mode=0o755)
+    monkeypatch.setattr(write, "is_unbegun", lambda folder: True)
+    monkeypatch.setattr(write.os, "chown", lambda path, uid, gid, **_: given.append((path, uid, gid)))
+    make_state_folders([folder], Identity(1234, 1235))
+    assert given == [(folder, 1234, 1235)]
+    assert mode(folder) == 0o700
+
+
+def test_a_folder_with_something_in_it_or_of_somebody_else_is_begun(tmp_path, monkeypatch):
+    folder = tmp_path / "mailserver"
+    assert is_unbegun(folder)
+    folder.mkdir()
+    assert is_unbegun(folder) is (os.geteuid() == 0)
+    (folder / "queue").mkdir()
+    assert not is_unbegun(folder)
+
+
+def test_a_state_that_is_roots_is_no_state_of_the_servers_user(tmp_path, monkeypatch):
+    """As after a server that was tried as root: the unit's user could read nothing of it."""
+    layout = replace(lab_layout(tmp_path), user="nobody")
+    (layout.state / "queue").mkdir(parents=True)
+    monkeypatch.setattr(apply.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(apply, "identity", lambda layout: None)
+    with pytest.raises(apply.SetupTrouble, match=r"is root's, .* chown -R nobody: "):
+        apply.missing(layout, None, None)
