@@ -91,7 +91,7 @@ class AcmeClient:
             self._account(client)
             csr = crypto_util.make_csr(key_pem, list(names))
             order = client.new_order(csr, self._authority.profile or None)
-            left = self._prove(client, order, showing)
+            left = self._prove(client, order, names, showing)
             deadline = datetime.datetime.now() + datetime.timedelta(seconds=_ISSUING_S)
             chain_pem = client.finalize_order(order, deadline).fullchain_pem.encode("ascii", "replace")
             return Obtained(chain_pem, check_obtained(key_pem, chain_pem, names, self._now()), tuple(left))
@@ -142,8 +142,11 @@ class AcmeClient:
             if found.body.contact != contacts:
                 client.update_registration(found, messages.Registration.from_data(contact=contacts))
 
-    def _prove(self, client: ClientV2, order: messages.OrderResource, showing: Showing) -> list[str]:
+    def _prove(
+        self, client: ClientV2, order: messages.OrderResource, names: tuple[str, ...], showing: Showing
+    ) -> list[str]:
         """Show what is asked for, let the authority look, take it away. The answer: what could not be removed."""
+        _check_asked([one.body.identifier.value for one in order.authorizations], names)
         open_ones = [one for one in order.authorizations if one.body.status is not messages.STATUS_VALID]
         chosen = [(one, self._challenge(one, showing.kind)) for one in open_ones]
         proofs = [self._proof(one, challenge) for one, challenge in chosen]
@@ -163,7 +166,7 @@ class AcmeClient:
         for challenge in one.body.challenges:
             if challenge.typ == kind:
                 return challenge
-        offered = ", ".join(challenge.typ for challenge in one.body.challenges) or "none"
+        offered = _line(", ".join(_type_of(challenge) for challenge in one.body.challenges)) or "none"
         name = one.body.identifier.value
         raise AcmeTrouble(
             f"the authority does not take {kind} for {name}; it offers {offered}", "choose another acme.challenge"
@@ -172,7 +175,7 @@ class AcmeClient:
     def _proof(self, one: messages.AuthorizationResource, challenge: messages.ChallengeBody) -> Proof:
         answer = challenge.chall.key_authorization(self._key)
         record = challenges.DNS01(token=challenge.chall.token).validation(self._key)
-        return Proof(one.body.identifier.value, challenge.chall.encode("token"), answer, record)
+        return Proof(one.body.identifier.value.lower(), challenge.chall.encode("token"), answer, record)
 
     def _look(self, client: ClientV2, waiting: Sequence[messages.AuthorizationResource], kind: str) -> None:
         """Wait until the authority has made up its mind about every name."""
@@ -203,7 +206,7 @@ class AcmeClient:
             code = code_of(error.typ)
             # What it is about may stand one level below (RFC 8555 6.7.1).
             about = error.subproblems[0] if error.subproblems else error
-            name = about.identifier.value if about.identifier is not None else ""
+            name = _line(about.identifier.value) if about.identifier is not None else ""
             return AcmeTrouble(
                 f"the authority refused: {_words(error)}",
                 remedy(code if code != "compound" else code_of(about.typ), name=name),
@@ -256,13 +259,32 @@ _TROUBLES = (
     ValueError,
 )
 _DIRECTORY = "look at acme.directory: it must be the address of the authority's directory, as its documents name it"
+_STRANGE = "nothing was shown to it: look at acme.directory, and ask the authority"
 _REACH = "this machine must be able to open https://{host}: look at its way out and its DNS"
+
+
+def _type_of(challenge: messages.ChallengeBody) -> str:
+    """Also of a kind that the library does not know, which has no `typ` there."""
+    return str(challenge.chall.to_partial_json().get("type", "a kind without a name"))
+
+
+def _check_asked(asked: Sequence[str], names: tuple[str, ...]) -> None:
+    """Only what was ordered, or a domain above it, may have to be proven (RFC 8555 7.1.3), and each once.
+
+    The names become arguments of a hook that changes a zone: one that is made up, or has a line end in it, must not.
+    """
+    ordered = [name.removeprefix("*.") for name in names]
+    for one in asked:
+        if not one or not any(f".{name}".endswith(f".{one.lower()}") for name in ordered):
+            raise AcmeTrouble(f"the authority wants a proof for {_line(one)!r}, which was not ordered", _STRANGE)
+    if len(asked) > len(names):
+        raise AcmeTrouble(f"the authority wants {len(asked)} proofs for {len(names)} names", _STRANGE)
 
 
 def _validation_trouble(failed: Sequence[messages.AuthorizationResource], kind: str) -> AcmeTrouble:
     reasons, remedies, is_limited = [], [], False
     for one in failed:
-        name = one.body.identifier.value
+        name = _line(one.body.identifier.value)
         problem = next((challenge.error for challenge in one.body.challenges if challenge.error is not None), None)
         code = "" if problem is None else code_of(problem.typ)
         reasons.append(f"{name}: {'it gave no reason' if problem is None else _words(problem)}")

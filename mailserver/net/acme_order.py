@@ -56,10 +56,12 @@ def settings_stamp(config: Config) -> str:
         acme.challenge.value,
         acme.webroot,
         acme.dns_hook,
+        acme.propagation_wait,
         wanted_names(config),
         acme.key_type.value,
         acme.profile,
         acme.eab_key_id,
+        acme.eab_key_file,
         acme.ca_file,
         tuple(config.listen.http),
     )

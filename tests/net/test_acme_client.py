@@ -5,6 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from acme import messages
 
 from mailserver.config import load_config
 from mailserver.net import acme_order
@@ -137,6 +138,90 @@ def test_advice_that_cannot_be_had_is_none(authority):
     assert client.suggested_renewal(b"") is None
 
 
+# --- an authority that lies -------------------------------------------------------------------------------------------
+
+
+class Liar:
+    """Takes every account, and wants proofs for these names instead of those that were ordered."""
+
+    def __init__(self, names, kind="dns-01"):
+        self._asked = [
+            messages.AuthorizationResource(
+                uri="https://ca.example/authorization",
+                body=messages.Authorization.from_json(
+                    {
+                        "identifier": {"type": "dns", "value": name},
+                        "status": "pending",
+                        "challenges": [
+                            {"type": kind, "status": "pending", "token": "a" * 22, "url": "https://ca.example/1"}
+                        ],
+                    }
+                ),
+            )
+            for name in names
+        ]
+
+    def new_account(self, wanted):
+        pass
+
+    def new_order(self, csr, profile):
+        return messages.OrderResource(csr_pem=csr, authorizations=self._asked)
+
+
+class Showed(Exception):
+    pass
+
+
+class Seen:
+    kind = "dns-01"
+
+    def show(self, proofs, wait):
+        raise Showed([proof.name for proof in proofs])
+
+    def take_away(self, proofs):
+        return []
+
+
+def obtain_from(monkeypatch, liar, names):
+    monkeypatch.setattr(AcmeClient, "_client", lambda self: liar)
+    AcmeClient(Authority("https://ca.example/dir"), KEY, now=lambda: NOW).obtain(names, KEY, Seen())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evil.example",
+        "x.mail.example.org",
+        "ail.example.org",
+        "",
+        "org\nupdate delete example.org.",
+        "x\n.mail.example.org",
+    ],
+)
+def test_a_name_that_was_not_ordered_never_reaches_a_hook(monkeypatch, name):
+    with pytest.raises(AcmeTrouble, match="not ordered") as caught:
+        obtain_from(monkeypatch, Liar(["mail.example.org", name]), ("mail.example.org", "example.net"))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_more_proofs_are_shown_than_names_were_ordered(monkeypatch):
+    with pytest.raises(AcmeTrouble, match="3 proofs"):
+        obtain_from(monkeypatch, Liar(["mail.example.org"] * 3), ("mail.example.org", "example.net"))
+
+
+def test_a_wildcard_and_a_domain_above_may_have_to_be_proven(monkeypatch):
+    """RFC 8555 7.1.3: the authorizations need not be one to one with the names."""
+    with pytest.raises(Showed) as caught:
+        obtain_from(monkeypatch, Liar(["example.org", "Example.net"]), ("*.example.org", "mail.example.net"))
+    assert caught.value.args == (["example.org", "example.net"],)
+
+
+def test_what_the_authority_offers_is_told_on_one_line(monkeypatch):
+    with pytest.raises(AcmeTrouble, match="it offers odd") as caught:
+        obtain_from(monkeypatch, Liar(["mail.example.org"], "odd\n\x1b[2J"), ("mail.example.org",))
+    assert str(caught.value).isprintable()
+
+
 # --- from the configuration -------------------------------------------------------------------------------------------
 
 CONFIG = 'hostname = "mail.example.org"\ndomains = ["example.org"]\npostmaster = "a@example.org"\n[acme]\n'
@@ -192,6 +277,10 @@ def test_the_stamp_follows_what_an_order_depends_on(tmp_path):
     first = settings_stamp(configured(tmp_path))
     assert settings_stamp(configured(tmp_path)) == first
     assert settings_stamp(configured(tmp_path, 'contact = "a@example.org"')) != first
+    # A longer wait is what a failed dns-01 is mended by.
+    assert settings_stamp(configured(tmp_path, 'propagation_wait = "5m"')) != first
+    first_key, other_key = (f'eab_key_id = "1"\neab_key_file = "{name}.key"' for name in "ab")
+    assert settings_stamp(configured(tmp_path, first_key)) != settings_stamp(configured(tmp_path, other_key))
     assert settings_stamp(configured(tmp_path, 'renew_before = "10d"')) == first
 
 
