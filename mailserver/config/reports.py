@@ -1,13 +1,18 @@
 """The table `[reports]`: reports of others that are read, and our own that are sent."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from attrs import frozen
 
 from mailserver.config import values
+from mailserver.config.fault import shown
 from mailserver.config.values import Rule, duration, size
 from mailserver.mail.address import Mailbox
+
+if TYPE_CHECKING:
+    from mailserver.config.schema import Config
 
 
 def _optional_mailbox(value: object, base: Path) -> Mailbox | None:
@@ -36,3 +41,17 @@ class Reports:
         if self.dmarc_address is None or self.tlsrpt_address is None:
             told += [Mailbox("postmaster", domain).folded for domain in domains]
         return frozenset(told)
+
+
+def unwise_reports(config: "Config") -> Iterator[str]:
+    """What works and is probably not meant."""
+    wanted = config.reports
+    for key, mailbox in (("dmarc_address", wanted.dmarc_address), ("tlsrpt_address", wanted.tlsrpt_address)):
+        if mailbox is not None and mailbox.domain not in config.domains:
+            yield (
+                f"reports.{key}: {shown(str(mailbox))}: reports that go to another server are not read here; "
+                "mailserver dmarc import reads them from files"
+            )
+    checks = config.authentication
+    if wanted.send_dmarc and "off" in (checks.spf.value, checks.dkim.value, checks.dmarc.value):
+        yield "reports.send_dmarc: true: without authentication.spf, dkim and dmarc there is nothing to report"

@@ -13,6 +13,7 @@ from mailserver.config.fault import shown
 from mailserver.config.junk import unwise_junk
 from mailserver.config.listeners import Listener, ListenerCheck
 from mailserver.config.own_mta_sts import unwise_mta_sts
+from mailserver.config.reports import unwise_reports
 from mailserver.config.schema import AuthWithoutTls, Check, Config, DmarcUse, Listen, Relay, SmarthostTls, SpfFail
 from mailserver.mail.fault import SyntaxFault
 
@@ -57,6 +58,7 @@ def unwise(config: Config, check_listener: ListenerCheck | None) -> list[str]:
     warnings += unwise_acme(config)
     warnings += unwise_mta_sts(config)
     warnings += unwise_junk(config)
+    warnings += unwise_reports(config)
     if config.storage.state in config.sendmail.drop.parents and not config.practice.accounts:
         warnings.append(
             f"sendmail.drop: {shown(str(config.sendmail.drop))}: lies within storage.state, which no other user can "
