@@ -52,6 +52,7 @@ def test_what_is_no_queue_id(text):
 def test_peers(host, shown, literal, client, is_loopback):
     peer = peer_from(host, 25)
     assert (str(peer), peer.literal, peer.client, peer.is_loopback) == (shown, literal, client, is_loopback)
+    assert peer.host == shown.rpartition(":")[0].strip("[]")
 
 
 def test_a_proxied_peer_is_never_loopback():
@@ -61,6 +62,7 @@ def test_a_proxied_peer_is_never_loopback():
 def test_a_peer_without_an_address():
     peer = Peer(None)
     assert (str(peer), peer.literal, peer.client, peer.is_loopback) == ("local", "[127.0.0.1]", "local", True)
+    assert Peer(None).host == "local"
     assert not peer.is_in((ipaddress.ip_network("0.0.0.0/0"),))
 
 
