@@ -36,6 +36,7 @@ class Copier:
         self._folders: dict[str, None] = {}
         self.entries: dict[str, Entry] = {}
         self.remarks: list[str] = []
+        self._left_out: set[str] = set()
         self.copied = self.linked = 0
 
     @property
@@ -55,7 +56,7 @@ class Copier:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                self.remarks.append(f"{source} is no regular file and was left out")
+                self.leave_out(source, "is no regular file")
                 return False
             target = self._place(path)
             if same_as and self._link_previous(status, same_as, target, path):
@@ -66,6 +67,16 @@ class Copier:
             return True
         finally:
             os.close(descriptor)
+
+    def leave_out(self, source: str, why: str) -> None:
+        """Remark, once, that this is not in the backup."""
+        if source not in self._left_out:
+            self._left_out.add(source)
+            self.remarks.append(f"{source} {why} and was left out")
+
+    def has_left_out(self, source: str) -> bool:
+        """Whether that was said of it: it need not be looked for again."""
+        return source in self._left_out
 
     def put(self, octets: bytes, path: str, modified_ns: int) -> None:
         """Put these octets at `path`."""
@@ -125,7 +136,7 @@ class Copier:
             return None
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):
-                self.remarks.append(f"{source} is a link or a socket and was left out")
+                self.leave_out(source, "is a link or a socket")
                 return None
             raise _cannot_read(error, source) from None
 

@@ -19,13 +19,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 VERSION = 1
 MANIFEST = "manifest.json"
 PARTIAL, REMOVING = ".partial", ".removing"
 MAILDIRS, QUEUE, STATE, ACCOUNTS, CONFIGURATION = "maildirs", "queue", "state", "accounts", "configuration"
+# What of the state folder is never in the part `state`: the queue is a part of its own, the others belong to a process.
+NOT_KEPT = frozenset(("lock", "control.sock", "queue"))
 # A million files; more is no manifest of ours.
 _MAX_MANIFEST_OCTETS = 1 << 30
+# Sizes in octets and times in nanoseconds (some 140 years each way) that a file system takes; and seconds.
+_MAX_COUNT = 1 << 62
+_MAX_MOMENT = 1e11
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z(-[0-9]{1,3})?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -106,24 +112,37 @@ def decode(octets: bytes) -> Manifest:
             raise BackupTrouble(
                 f"the backup is of format {version}, and this release reads up to {VERSION}: use the one that made it"
             )
+        entries = tuple(_entry(one) for one in about["files"])
+        if len({entry.path for entry in entries}) != len(entries):
+            raise ValueError("a path that is there twice")
         return Manifest(
-            began=float(about["began"]),
-            ended=float(about["ended"]),
+            began=_moment(about["began"]),
+            ended=_moment(about["ended"]),
             hostname=str(about["hostname"]),
             release=str(about["release"]),
             places={str(part): str(place) for part, place in dict(about["places"]).items()},
             remarks=tuple(str(one) for one in about["remarks"]),
-            entries=tuple(_entry(one) for one in about["files"]),
+            entries=entries,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise BackupTrouble(f"{MANIFEST} is damaged ({fault})") from None
+
+
+def _moment(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_MOMENT:
+        raise ValueError("a time")
+    return float(value)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and -_MAX_COUNT < value < _MAX_COUNT
 
 
 def _entry(about: dict[str, object]) -> Entry:
     path, size, modified, digest = about["path"], about["size"], about["modified_ns"], about["sha256"]
     if not isinstance(path, str) or not _stays_inside(path):
         raise ValueError("a path")
-    if not isinstance(size, int) or size < 0 or not isinstance(modified, int):
+    if not _is_count(size) or size < 0 or not _is_count(modified):
         raise ValueError("a size or time")
     if not isinstance(digest, str) or _SHA256.fullmatch(digest) is None:
         raise ValueError("a checksum")
@@ -132,7 +151,10 @@ def _entry(about: dict[str, object]) -> Entry:
 
 def _stays_inside(path: str) -> bool:
     parts = path.split("/")
-    return len(parts) > 1 and "\0" not in path and not any(part in ("", ".", "..") for part in parts)
+    if len(parts) < 2 or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        return False
+    # A lock that is put in place of the one that is held holds nobody off; and the queue has a way of its own.
+    return parts[0] != STATE or parts[1] not in NOT_KEPT
 
 
 def is_letter(path: str) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mailserver.mail.ids import is_queue_id
 from mailserver.store.backup_copy import Copier
-from mailserver.store.backup_format import MAILDIRS, QUEUE, STATE, BackupTrouble
+from mailserver.store.backup_format import MAILDIRS, NOT_KEPT, QUEUE, STATE, BackupTrouble
 from mailserver.store.maildir_names import base_of, delivery_order
 from mailserver.store.spool_format import SpoolPaths
 
@@ -43,10 +43,11 @@ def copy_queue(copier: Copier, state: Path) -> int:
     for turn in range(_QUEUE_ROUNDS):
         has_vanished = False
         for name in sorted(_ids(paths.messages) - kept):
-            if copier.copy(f"{paths.messages}/{name}", _message(name), same_as=_message(name)):
+            source = f"{paths.messages}/{name}"
+            if copier.copy(source, _message(name), same_as=_message(name)):
                 kept.add(name)
                 copier.copy(f"{paths.states}/{name}", _state(name))
-            else:
+            elif not copier.has_left_out(source):
                 has_vanished = True
         # What was done meanwhile need not be done again; what became of it is in the next listing, or in a mailbox.
         for name in kept - _ids(paths.messages) if turn < _DROPPING_ROUNDS else ():
@@ -104,15 +105,15 @@ def _copy_maildir(copier: Copier, maildir: str, target: str, began: float, befor
     for turn in range(_MAILDIR_ROUNDS):
         has_vanished, has_missed = False, False
         for folder, part, name in _letters(maildir):
-            base = base_of(name)
-            if base in done:
+            base, source = base_of(name), f"{maildir}/{folder}{part}/{name}"
+            if base in done or copier.has_left_out(source):
                 continue
             has_missed = has_missed or turn == 0 or delivery_order(name)[0] <= began
             path = f"{target}/{folder}{part}/{name}"
             # Linked where the backup before has it, under whatever flags; its own path where that has none.
-            if copier.copy(f"{maildir}/{folder}{part}/{name}", path, same_as=before.get((target, base), path)):
+            if copier.copy(source, path, same_as=before.get((target, base), path)):
                 done.add(base)
-            else:
+            elif not copier.has_left_out(source):
                 has_vanished = True
         if not has_missed and not has_vanished:
             break
@@ -134,7 +135,7 @@ def _copy_rest(copier: Copier, folder: str, target: str, depth: int = 0) -> None
         elif _is_kind(path, stat.S_ISDIR) and depth < _MAX_DEPTH:
             _copy_rest(copier, f"{path}/", f"{target}{name}/", depth + 1)
         else:
-            copier.remarks.append(f"{path} is neither file nor folder and was left out")
+            copier.leave_out(path, "is neither file nor folder")
 
 
 def _is_mail_folder(path: str, name: str) -> bool:
@@ -162,7 +163,6 @@ def _maildir_folders(maildir: str) -> list[str]:
 
 # --- the state folder -------------------------------------------------------------------------------------------------
 
-_NOT_KEPT = frozenset(("lock", "control.sock", "queue"))
 _DATABASE = ".sqlite3"
 _OF_DATABASES = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", f"{_DATABASE}-journal")
 
@@ -170,16 +170,17 @@ _OF_DATABASES = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", f"{_DATABASE
 def copy_state(copier: Copier, state: Path, leaves_out: Iterable[Path]) -> list[Path]:
     """Everything else in the state folder but what is in `leaves_out`.
 
-    Gives back the databases there, which are not copied here.
+    Gives back the databases there, which are not copied here. What is left out is known by its inode: it may have
+    been named through a link, and a backup that lies here must not take itself.
     """
-    left_out = {str(path) for path in leaves_out}
+    left_out = {_identity(str(path)) for path in leaves_out} - {None}
     databases: list[Path] = []
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         for name in sorted(names_in(f"{state}/{folder}")):
             path = f"{state}/{folder}{name}"
-            if path in left_out or (not folder and name in _NOT_KEPT) or name.endswith((".lock", ".tmp")):
+            if _identity(path) in left_out or (not folder and name in NOT_KEPT) or name.endswith((".lock", ".tmp")):
                 continue
             if name.endswith(_OF_DATABASES):
                 if name.endswith(_DATABASE) and _is_file(path):
@@ -189,7 +190,7 @@ def copy_state(copier: Copier, state: Path, leaves_out: Iterable[Path]) -> list[
             elif _is_file(path):
                 copier.copy(path, f"{STATE}/{folder}{name}")
             else:
-                copier.remarks.append(f"{path} is neither file nor folder and was left out")
+                copier.leave_out(path, "is neither file nor folder")
     copier.folder(STATE)
     return databases
 
@@ -211,6 +212,15 @@ def names_in(folder: str) -> list[str]:
 def _folders(folder: str) -> list[str]:
     """Links to folders are followed: a mailbox may have been moved to another disk."""
     return [name for name in names_in(folder) if os.path.isdir(f"{folder}/{name}")]  # noqa: PTH112
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of what a path leads to; None for nothing."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - for every file of the state folder
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_file(path: str) -> bool:

@@ -213,6 +213,34 @@ def test_links_are_not_followed_but_a_mailbox_on_another_disk_is(house):
     assert len(made.remarks) >= 2
 
 
+def test_what_is_left_out_is_told_once_and_not_looked_for_again(house, monkeypatch):
+    (house.alice / "cur" / "9.link:2,").symlink_to("/etc/passwd")
+    os.mkfifo(house.alice / "new" / "8.pipe")
+    os.mkfifo(house.state / "queue" / "messages" / "0000000000003")
+    listed, real = [], backup_walk.names_in
+    monkeypatch.setattr(backup_walk, "names_in", lambda folder: listed.append(folder) or real(folder))
+    made = house.backup()
+    assert len(made.remarks) == len(set(made.remarks)) == 3
+    assert listed.count(f"{house.alice}/cur") <= 3
+    assert listed.count(str(house.state / "queue" / "messages")) <= 3
+
+
+def test_a_backup_within_the_state_folder_under_another_name_does_not_take_itself(house):
+    real = house.state / "backups"
+    real.mkdir()
+    house.backups = house.root / "link"
+    house.backups.symlink_to(real)
+    for number in range(2):
+        assert set(tree(house.backup(NOW + number).folder)) == IN_BACKUP
+
+
+def test_maildirs_within_the_state_folder_under_another_name_are_not_taken_twice(house):
+    inner = house.state / "mail"
+    house.maildirs.rename(inner)
+    house.maildirs.symlink_to(inner)
+    assert set(tree(house.backup().folder)) == IN_BACKUP
+
+
 # --- one after the other ----------------------------------------------------------------------------------------------
 
 
@@ -509,6 +537,35 @@ def test_a_path_that_leads_out_of_the_backup_is_damage(path):
 def test_what_is_no_manifest_is_told(octets):
     with pytest.raises(BackupTrouble):
         decode(octets)
+
+
+def listing(**changes):
+    about = {"path": "state/x", "size": 1, "modified_ns": 1, "sha256": "0" * 64} | changes
+    return {"version": 1, "began": 1.0, "ended": 2.0, "hostname": "h", "release": "1", "places": {}, "remarks": []} | {
+        "files": [about]
+    }
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        listing(modified_ns=10**30),
+        listing(modified_ns=-(10**30)),
+        listing(modified_ns=True),
+        listing(size=1 << 80),
+        listing() | {"began": float("inf")},
+        listing() | {"began": float("nan")},
+        listing() | {"ended": -1e300},
+        listing() | {"files": [listing()["files"][0]] * 2},
+        listing(path="state/lock"),
+        listing(path="state/control.sock"),
+        listing(path="state/queue/states/0000000000001"),
+    ],
+)
+def test_a_manifest_that_lies_is_damaged(about):
+    assert decode(json.dumps(listing()).encode()).entries
+    with pytest.raises(BackupTrouble, match="damaged"):
+        decode(json.dumps(about).encode())
 
 
 def test_a_newer_backup_is_left_alone():
