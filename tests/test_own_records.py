@@ -8,6 +8,7 @@ from mailserver.config import load_config
 from mailserver.net.listener_text import check_listener
 from mailserver.net.tls import ensure_self_signed
 from mailserver.own_records import own_facts
+from mailserver.policy.records.publish import spf_text
 from mailserver.policy.records.values import Service
 from mailserver.store.certificates import read_summary
 from mailserver.store.dkim_keys import DkimKeyFolder
@@ -153,3 +154,10 @@ def test_the_authority(facts, tmp_path):
     assert facts(f"{ACME}reuse_key = false\n").site.tlsa == ()
     obtained.write_text("nothing")
     assert "certificate.pem" in facts(ACME).troubles[0]
+
+
+def test_an_address_that_nothing_is_sent_from_is_not_told_for_one_that_is_not_known(facts):
+    """Behind NAT with IPv6 that has no reverse name: mail goes out by IPv4, from an address that is not known."""
+    site = facts('[relay]\naddress_family = "ipv4"', (IPV6,)).site
+    assert site.senders == ()
+    assert spf_text(site) == "v=spf1 a:mail.example.org -all"

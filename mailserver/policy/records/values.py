@@ -84,7 +84,7 @@ class Service:
 class Site:
     """The facts of one server that its records follow from. Names are canonical.
 
-    `addresses` are those at which the world reaches it, `sources` those it sends from (empty: the same). `helo` is its
+    `addresses` are those at which the world reaches it, `sources` those it sends from (None: the same). `helo` is its
     name in EHLO (empty: `hostname`). `smarthost` is the host that mail leaves through, empty for none; `sends_directly`
     whether any mail leaves without it. `spf_include` are domains whose SPF records name those who send for us. `dkim`
     are keys whose records have to be in DNS. `sts_ids` has the id of our own MTA-STS policy by domain, `serves_policy`
@@ -97,7 +97,7 @@ class Site:
     hostname: str
     domains: tuple[str, ...]
     addresses: tuple[IpAddress, ...] = ()
-    sources: tuple[IpAddress, ...] = ()
+    sources: tuple[IpAddress, ...] | None = None
     helo: str = ""
     smarthost: str = ""
     sends_directly: bool = True
@@ -119,8 +119,8 @@ class Site:
 
     @property
     def senders(self) -> tuple[IpAddress, ...]:
-        """Where its mail comes from, as others see it."""
-        return self.sources or self.addresses
+        """Where its mail comes from, as others see it; empty when that is not known."""
+        return self.addresses if self.sources is None else self.sources
 
 
 def quoted(text: str) -> str:

@@ -263,7 +263,7 @@ def test_whatever_is_published_gives_a_finding_that_can_be_shown(record, texts, 
 
 def test_whether_a_host_is_this_server_cannot_be_told_while_its_own_name_cannot_be_looked_up():
     """Behind NAT the addresses of the host name are all that is known of this server."""
-    site = replace(SITE, addresses=(), sources=())
+    site = replace(SITE, addresses=())
     zone = changed(ZONE, "example.org", MX=[[10, "mx.example.org"]])
     zone["mx.example.org"] = {"A": [str(IPV4)]}
     zone["autoconfig.example.org"] = {"A": [str(IPV4)]}
