@@ -148,7 +148,9 @@ def _make(wanted: Wanted, folder: Path, final: Path, now: float, files: Files) -
         queued = copy_queue(copier, wanted.state)
         letters = copy_maildirs(copier, wanted.maildirs, now, _known(copier))
         # Behind the letters: an account without a letter is no harm, letters without their account are out of reach.
-        copier.copy(str(wanted.accounts), f"{ACCOUNTS}/{wanted.accounts.name}")
+        # They are the owner's, and may lie behind a link, as the configuration may.
+        if not copier.copy(os.path.realpath(wanted.accounts), f"{ACCOUNTS}/{wanted.accounts.name}"):
+            copier.leave_out(str(wanted.accounts), "is not there")
         for path in databases:
             if wanted.with_journal or path.name != _JOURNAL:
                 _copy_database(copier, files, path, f"{STATE}/{path.relative_to(wanted.state)}")

@@ -107,7 +107,8 @@ def restore_all(folder: Path, manifest: Manifest, places: Places, files: Files =
     done = Restored()
     putting = _Putting(files, folder)
     for entry in manifest.below(ACCOUNTS):
-        putting.put(entry, str(places.accounts))
+        # A link stays one, as when accounts are edited.
+        putting.put(entry, os.path.realpath(places.accounts))
         done.others += 1
     for entry in manifest.below(STATE):
         target = str(places.state / entry.path.removeprefix(f"{STATE}/"))

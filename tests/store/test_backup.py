@@ -213,6 +213,20 @@ def test_links_are_not_followed_but_a_mailbox_on_another_disk_is(house):
     assert len(made.remarks) >= 2
 
 
+def test_accounts_behind_a_link_come_along_and_missing_ones_are_told(house):
+    elsewhere = house.root / "elsewhere.toml"
+    house.accounts.rename(elsewhere)
+    assert any("accounts.toml is not there" in remark for remark in house.backup().remarks)
+    house.accounts.symlink_to(elsewhere)
+    made = house.backup(NOW + 1)
+    assert set(tree(made.folder)) == IN_BACKUP
+    assert made.remarks == ()
+    elsewhere.unlink()
+    restore_all(made.folder, read_manifest(made.folder), house.places(house.root), NoSync())
+    assert house.accounts.is_symlink()
+    assert elsewhere.read_text() == "[accounts]\n"
+
+
 def test_what_is_left_out_is_told_once_and_not_looked_for_again(house, monkeypatch):
     (house.alice / "cur" / "9.link:2,").symlink_to("/etc/passwd")
     os.mkfifo(house.alice / "new" / "8.pipe")
