@@ -27,6 +27,10 @@ MAX_SEEN = 50_000
 # How long it is known which of our own reports were made.
 SENT_KEPT_DAYS = 30
 _MOST_DOMAINS = 5
+# Kinds of failures in one report about TLS.
+_MOST_FAILURES = 200
+# What SQLite's numbers and others' programs hold.
+_MOST = 2**53
 _SLICE = 200
 
 
@@ -153,7 +157,7 @@ def _add(connection: sqlite3.Connection, report: Report, domain: str, proven: st
     # A period of a day may begin at any hour; it counts for the day that has most of it.
     day = (report.begin + report.end) // 2 // DAY_S
     if isinstance(report, TlsReport):
-        rows = [row for one in report.policies if one.domain == domain for row in _tls_rows(one)]
+        rows = _tls_rows([one for one in report.policies if one.domain == domain])
         connection.executemany(
             "INSERT INTO tls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", ((number, day, *row) for row in rows)
         )
@@ -179,13 +183,25 @@ def _source_rows(report: DmarcReport) -> Iterable[tuple[object, ...]]:
     for key, count in sums.items():
         domains = (json.dumps([name for name in found[key] if name][:_MOST_DOMAINS]) for found in (dkim, spf))
         source, *rest = key
-        yield (source, min(count, 2**53), *rest, *domains)
+        yield (source, min(count, _MOST), *rest, *domains)
 
 
-def _tls_rows(policy: TlsPolicyResult) -> Iterable[tuple[object, ...]]:
-    yield (policy.kind, policy.successes, policy.failures, "", "", 0, "")
-    for one in policy.details:
-        yield (policy.kind, 0, 0, one.result, one.host, one.count, one.reason)
+def _tls_rows(policies: Iterable[TlsPolicyResult]) -> Iterable[tuple[object, ...]]:
+    """A sum for each kind of policy, and one for failures that are alike; what is beyond the bound is in the sums."""
+    sums: dict[str, list[int]] = {}
+    failures: dict[tuple[str, str, str, str], int] = {}
+    for policy in policies:
+        total = sums.setdefault(policy.kind, [0, 0])
+        total[0] += policy.successes
+        total[1] += policy.failures
+        for one in policy.details:
+            key = (policy.kind, one.result, one.host, one.reason)
+            if key in failures or len(failures) < _MOST_FAILURES:
+                failures[key] = failures.get(key, 0) + one.count
+    for kind, (successes, failed) in sums.items():
+        yield (kind, min(successes, _MOST), min(failed, _MOST), "", "", 0, "")
+    for (kind, result, host, reason), count in failures.items():
+        yield (kind, 0, 0, result, host, min(count, _MOST), reason)
 
 
 def _count(connection: sqlite3.Connection, counts: Mapping[Seen, int]) -> int:

@@ -79,6 +79,20 @@ def test_reports_about_tls(store):
     assert kept.reporter == "Google Inc."
 
 
+def test_failures_that_are_alike_are_one_and_there_is_an_end_to_them(store):
+    report = read_tls(TLS_GOOGLE)
+    [policy] = report.policies
+    alike = [policy.details[0]] * 500
+    others = [replace(policy.details[0], reason=str(number)) for number in range(1000)]
+    many = replace(report, policies=(replace(policy, details=(*alike, *others)),) * 3)
+    store.add(many, "example.org", "", NOW)
+    with ReportReader(store.path) as reader:
+        total, first, *rest = reader.tls(DAY)
+    assert (total.successes, total.failures) == (60, 9)
+    assert first.count == 3 * 500 * 3
+    assert len(rest) == 199
+
+
 def test_old_reports_go(store):
     store.add(REPORT, "example.org", "google.com", NOW)
     store.add(read_dmarc(MICROSOFT), "example.org", "microsoft.com", NOW)
