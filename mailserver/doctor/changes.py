@@ -46,7 +46,7 @@ def compare(before: Remembered | None, now: Iterable[Check]) -> Changes:
     """Set the findings of today beside those remembered; None: it is the first look, which tells only failures.
 
     A finding that is not there any more (a domain that left, a list that is no longer named) is mended when the check
-    it belongs to has something to say today.
+    it belongs to could look at everything today.
     """
     findings = {one.key: one for one in now}
     worse: list[Check] = []
@@ -74,7 +74,8 @@ def compare(before: Remembered | None, now: Iterable[Check]) -> Changes:
     mended += [replace(one.check, verdict=Verdict.PASS) for one in gone if _BADNESS.get(one.check.verdict, 0)]
     for key, kept in _kept(before or {}, findings):
         if kept.is_told and not (before or {})[key].is_told:
-            lost += [one for one in findings.values() if one.name == kept.check.name and one not in lost]
+            today = [one for one in findings.values() if one.name == kept.check.name and one.verdict is Verdict.UNKNOWN]
+            lost += [one for one in today if not remembered[one.key].is_told and one not in lost]
         remembered[key] = kept
     return Changes(tuple(worse), tuple(mended), tuple(lost), remembered)
 
@@ -90,8 +91,9 @@ def _longer(known: Known | None, check: Check) -> Known:
 
 
 def _has_spoken(name: str, findings: Mapping[str, Check]) -> bool:
-    """Whether a check found anything out today."""
-    return any(one.name == name and one.verdict is not Verdict.UNKNOWN for one in findings.values())
+    """Whether a check found everything out today: what is missing may be hidden by what it could not look at."""
+    said = [one.verdict for one in findings.values() if one.name == name]
+    return bool(said) and Verdict.UNKNOWN not in said
 
 
 def _gone(before: Remembered, findings: Mapping[str, Check]) -> list[Known]:
@@ -99,7 +101,7 @@ def _gone(before: Remembered, findings: Mapping[str, Check]) -> list[Known]:
 
 
 def _kept(before: Remembered, findings: Mapping[str, Check]) -> list[tuple[str, Known]]:
-    """Findings of checks that could not find anything out today as a whole: they count as unknown once more.
+    """Findings that are not there today, of checks that could not look at everything: they count as unknown once more.
 
     When that has lasted, what the check says today is told: these findings themselves are of an earlier day.
     """

@@ -69,7 +69,8 @@ def _reverse_name(config: Config, one: PublicAddress) -> Check:
     family = f"IPv{address.version}"
     ask = f"ask who gives you the address to let it point to {host}"
     if one.reverse_trouble:
-        return unknown(name, f"{address}: its reverse name could not be looked up: {one.reverse_trouble}", about=about)
+        what = f"whether {one.reverse_names[0]} leads back" if one.reverse_names else "its reverse name"
+        return unknown(name, f"{address}: {what} could not be looked up: {one.reverse_trouble}", about=about)
     said = config.relay.helo or host
     if one.matches_hostname or (one.is_confirmed and said.lower() in map(str.lower, one.reverse_names)):
         return passed(name, f"{address} and {host if one.matches_hostname else said} lead to each other", about)
@@ -130,12 +131,14 @@ def check_lists(config: Config, survey: Survey) -> Iterator[Check]:
             else:
                 remedy = "send through a smarthost (relay.smarthost), or ask your provider for an address for servers"
                 yield failed(name, found, remedy, about)
-        elif not one.listed_on and len(one.unanswered_lists) < len(config.doctor.lists):
-            silent = f" ({', '.join(one.unanswered_lists)} did not answer)" if one.unanswered_lists else ""
-            yield passed(name, f"{one.address} is on no list{silent}", about)
-        elif not one.listed_on:
+        elif one.unanswered_lists:
             remedy = "block lists do not answer public resolvers: run a resolver on this machine"
-            yield unknown(name, f"{one.address}: no list could be asked", remedy, about)
+            is_deaf = len(one.unanswered_lists) == len(config.doctor.lists)
+            some = f"{', '.join(one.unanswered_lists)} did not answer{'' if one.listed_on else '; no other has it'}"
+            found = "no list could be asked" if is_deaf else some
+            yield unknown(name, f"{one.address}: {found}", remedy, about)
+        elif not one.listed_on:
+            yield passed(name, f"{one.address} is on no list", about)
 
 
 def check_port25(config: Config, survey: Survey) -> Iterator[Check]:

@@ -17,8 +17,9 @@ async def describe(doors: SurveyDoors, address: IpAddress, is_here: bool, wishes
     pointing = within(doors.clock, ANSWER_S, _pointer(doors, address), CannotTell("no answer in time"))
     pointed = await pointing
     names = tuple(pointed[:MAX_NAMES]) if isinstance(pointed, tuple) else ()
-    forward = await together(_leads_back(doors, name, address) for name in names)
-    confirmed = {name.lower() for name, is_so in zip(names, forward, strict=True) if is_so}
+    forward = await together(_leads_to(doors, name) for name in names)
+    confirmed = {name.lower() for name, answer in zip(names, forward, strict=True) if _has(answer, address)}
+    unsure = next((one.reason for one in forward if isinstance(one, CannotTell)), "")
     said = list(zip(wishes.lists, await listings, strict=True))
     return PublicAddress(
         address,
@@ -29,7 +30,7 @@ async def describe(doors: SurveyDoors, address: IpAddress, is_here: bool, wishes
         listed_on=tuple(one.zone for one, marks in said if marks is not None and Marks.ABUSE in marks),
         residential_on=tuple(one.zone for one, marks in said if marks is not None and Marks.RESIDENTIAL in marks),
         unanswered_lists=tuple(one.zone for one, marks in said if marks is None),
-        reverse_trouble=pointed.reason if isinstance(pointed, CannotTell) else "",
+        reverse_trouble=pointed.reason if isinstance(pointed, CannotTell) else "" if confirmed else unsure,
     )
 
 
@@ -37,10 +38,12 @@ async def _pointer(doors: SurveyDoors, address: IpAddress) -> TextAnswer:
     return await doors.resolver.pointer(address)
 
 
-async def _leads_back(doors: SurveyDoors, name: str, address: IpAddress) -> bool:
-    late = CannotTell("no answer in time")
-    answer = await within(doors.clock, ANSWER_S, _forward(doors, name), late)
+def _has(answer: AddressAnswer, address: IpAddress) -> bool:
     return isinstance(answer, tuple) and address in answer
+
+
+async def _leads_to(doors: SurveyDoors, name: str) -> AddressAnswer:
+    return await within(doors.clock, ANSWER_S, _forward(doors, name), CannotTell("no answer in time"))
 
 
 async def _forward(doors: SurveyDoors, name: str) -> AddressAnswer:

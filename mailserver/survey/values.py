@@ -68,7 +68,7 @@ class BlockList:
 class PublicAddress:
     """One address at which the world reaches this machine, or sees it come from.
 
-    `reverse_names` are its PTR names; `reverse_trouble` says why none could be looked up (empty: it was answered).
+    `reverse_names` are its PTR names; `reverse_trouble` says why these, or where they lead, could not be looked up.
     `is_confirmed`: one of these names leads back to the address (forward-confirmed reverse DNS). `matches_hostname`:
     the configured host name is one of the confirmed names. `listed_on` are zones that list it for abuse,
     `residential_on` those that say that it is a home connection, `unanswered_lists` those that could not be asked.

@@ -89,3 +89,12 @@ def test_a_check_that_finds_nothing_out_for_long_is_told_once_and_so_is_its_end(
         changes = compare(before, nothing)
         before = changes.remembered
     assert changes.lost == tuple(nothing)
+
+
+def test_what_one_silent_part_may_hide_is_not_mended():
+    """A list that does not answer today says nothing about what it said yesterday."""
+    listed = [check(FAIL, "lists", "192.0.2.7 zen"), check(PASS, "lists", "2001:db8::7")]
+    silent = [check(UNKNOWN, "lists", "192.0.2.7"), check(PASS, "lists", "2001:db8::7")]
+    clean = [check(PASS, "lists", "192.0.2.7"), check(PASS, "lists", "2001:db8::7")]
+    assert days(listed, silent, listed, silent, clean) == ["worse", "", "", "", "mended"]
+    assert days(listed, *[silent] * 6, clean) == ["worse", "", "", "lost", "", "", "", "mended"]

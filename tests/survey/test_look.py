@@ -68,6 +68,12 @@ def test_a_reverse_name_that_cannot_be_looked_up_is_not_missing():
     assert (found.address(4).reverse_trouble, found.address(6).reverse_trouble) == ("SERVFAIL", "")
 
 
+def test_a_reverse_name_whose_addresses_cannot_be_looked_up_is_not_called_wrong():
+    resolver = WorldResolver(addresses={HOST: CannotTell("SERVFAIL")}, pointers={V4: [HOST, "other.example"]})
+    (one,) = run(look(world(machine=FakeMachine(("127.0.0.1", V4), (V4,)), resolver=resolver), WISHES)).addresses
+    assert (one.is_confirmed, one.reverse_trouble) == (False, "SERVFAIL")
+
+
 @pytest.mark.parametrize(
     ("own", "sources", "behind"),
     [
