@@ -14,6 +14,7 @@ from typing import Any
 import requests
 from acme import challenges, crypto_util, errors, messages
 from acme.client import ClientNetwork, ClientV2
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from josepy.errors import Error as JoseError
 from josepy.jwa import ES256
@@ -109,9 +110,10 @@ class AcmeClient:
         """
         try:
             moment, _ = self._client().renewal_time(pem)
-        except (*_TROUBLES, ValueError):
+        except _ADVICE_TROUBLES:
             return None
-        return None if moment is None else moment.timestamp()
+        # A moment before the epoch is long past, and all that matters of it.
+        return None if moment is None else max(1.0, moment.timestamp())
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 
@@ -258,6 +260,8 @@ _TROUBLES = (
     KeyError,
     ValueError,
 )
+# What the library runs into when the advice has another shape, or the certificate no authority key identifier.
+_ADVICE_TROUBLES = (*_TROUBLES, TypeError, AttributeError, OverflowError, x509.ExtensionNotFound)
 _DIRECTORY = "look at acme.directory: it must be the address of the authority's directory, as its documents name it"
 _STRANGE = "nothing was shown to it: look at acme.directory, and ask the authority"
 _REACH = "this machine must be able to open https://{host}: look at its way out and its DNS"

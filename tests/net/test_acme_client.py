@@ -2,10 +2,12 @@
 
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from acme import messages
+from cryptography import x509
 
 from mailserver.config import load_config
 from mailserver.net import acme_order
@@ -95,6 +97,11 @@ def test_asked_too_often(authority, retry_after, wait_s):
             (403, PROBLEM, problem("userActionRequired", "terms \x1b[31mhave\nchanged")),
             "the authority refused: terms ?[31mhave changed (userActionRequired)",
             "its terms have changed",
+        ),
+        (
+            (403, PROBLEM, problem("unauthorized", "account is deactivated")),
+            "the authority refused: account is deactivated (unauthorized)",
+            "remove account.pem",
         ),
         (
             (
@@ -220,6 +227,38 @@ def test_what_the_authority_offers_is_told_on_one_line(monkeypatch):
     with pytest.raises(AcmeTrouble, match="it offers odd") as caught:
         obtain_from(monkeypatch, Liar(["mail.example.org"], "odd\n\x1b[2J"), ("mail.example.org",))
     assert str(caught.value).isprintable()
+
+
+class Adviser:
+    """Answers when it would renew; or the library breaks over its answer."""
+
+    def __init__(self, answer):
+        self._answer = answer
+
+    def renewal_time(self, pem):
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer, None
+
+
+@pytest.mark.parametrize(
+    ("answer", "moment"),
+    [
+        (datetime.fromtimestamp(NOW, UTC), NOW),
+        (None, None),
+        # The certificate of a small authority has no authority key identifier.
+        (x509.ExtensionNotFound("no authorityKeyIdentifier", x509.AuthorityKeyIdentifier.oid), None),
+        (TypeError("argument of type 'int' is not iterable"), None),
+        (AttributeError("'str' object has no attribute 'start'"), None),
+        (OverflowError("Python int too large to convert to C int"), None),
+        # It cannot be remembered, and would take what is remembered of failures with it.
+        (datetime(1, 1, 1, tzinfo=UTC), 1.0),
+    ],
+)
+def test_whatever_is_wrong_with_advice_is_no_reason_to_break(monkeypatch, answer, moment):
+    monkeypatch.setattr(AcmeClient, "_client", lambda self: Adviser(answer))
+    client = AcmeClient(Authority("https://ca.example/dir"), KEY, now=lambda: NOW)
+    assert client.suggested_renewal(b"") == moment
 
 
 # --- from the configuration -------------------------------------------------------------------------------------------
