@@ -20,10 +20,32 @@ MAX_DEPTH = 12
 MAX_SIGNATURES = 20
 _MAX_REASONS = 5
 _MAX_TEXT = 4096
+_MAX_NAME = 100
+# Of elements and attributes; the standards have some fifty. The parser keeps each one to the end.
+_MAX_NAMES = 1000
+_MAX_TAG = 256 * 1024
 _PIECE = 64 * 1024
 _ROOT = "feedback"
 _DISPOSITIONS = ("none", "quarantine", "reject")
 _MAX_PERIOD_S = 40 * 86400
+# What is kept of a document, and of each record in it, by path. The rest is left out as it goes by: made-up elements
+# would fill the memory, and a path of long names costs their length again for each element below it.
+_OF_DOCUMENT = frozenset(
+    (
+        *(f"report_metadata/{name}" for name in ("org_name", "email", "report_id")),
+        *(f"report_metadata/date_range/{name}" for name in ("begin", "end")),
+        *(f"policy_published/{name}" for name in ("domain", "p", "sp", "np", "adkim", "aspf", "testing", "fo")),
+    )
+)
+_OF_RECORD = frozenset(
+    (
+        *(f"row/{name}" for name in ("source_ip", "count")),
+        *(f"row/policy_evaluated/{name}" for name in ("disposition", "dkim", "spf", "reason/type", "reason/comment")),
+        *(f"identifiers/{name}" for name in ("header_from", "envelope_from")),
+        *(f"auth_results/dkim/{name}" for name in ("domain", "selector", "result")),
+        *(f"auth_results/spf/{name}" for name in ("domain", "result")),
+    )
+)
 
 
 class _Refused(Exception):
@@ -69,6 +91,9 @@ def _read(octets: bytes, encoding: str | None) -> DmarcReport | SyntaxFault:
     parser.ExternalEntityRefHandler = _refuse_external
     for start in range(0, len(octets), _PIECE):
         parser.Parse(octets[start : start + _PIECE], False)
+        # What has no end yet is kept whole: one tag with a million attributes, a comment of megabytes.
+        if start - parser.CurrentByteIndex > _MAX_TAG:
+            raise _Refused("one of its tags has no end")
     parser.Parse(b"", True)
     return document.report()
 
@@ -99,6 +124,7 @@ class _Document:
 
     def __init__(self) -> None:
         self._path: list[str] = []
+        self._names: set[str] = set()
         self._text: list[str] = []
         self._text_chars = 0
         self._texts: dict[str, str] = {}
@@ -106,13 +132,18 @@ class _Document:
         self._rows: list[DmarcRow] = []
         self._skipped = 0
 
-    def start(self, name: str, attributes: object) -> None:
-        del attributes
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._names.add(name)
+        self._names.update(attributes)
         local = name.rpartition(":")[2]
         if not self._path and local != _ROOT:
             raise _Refused("it is XML, and not a DMARC report")
         if len(self._path) == MAX_DEPTH:
             raise _Refused("its elements are nested deeper than those of any report")
+        if len(local) > _MAX_NAME:
+            raise _Refused("one of its elements has a longer name than any report has")
+        if len(self._names) > _MAX_NAMES:
+            raise _Refused("it has more kinds of elements than any report")
         self._path.append(local)
         self._text, self._text_chars = [], 0
         if self._path == [_ROOT, "record"]:
@@ -124,23 +155,23 @@ class _Document:
             raise _Refused("one of its texts is too long")
         self._text.append(text)
 
-    def end(self, name: str) -> None:
-        del name
+    def end(self, _: str) -> None:
         path, text = self._path[1:], "".join(self._text).strip()
         self._path.pop()
         self._text, self._text_chars = [], 0
         if not path:
             return
         if path[0] != "record":
-            self._texts.setdefault("/".join(path), text)
+            if (name := "/".join(path)) in _OF_DOCUMENT:
+                self._texts.setdefault(name, text)
         elif len(path) == 1:
             self._take_record()
         elif path[1:] == ["auth_results", "dkim"]:
             self._take_signature()
         elif path[1:] == ["row", "policy_evaluated", "reason"]:
             self._take_reason()
-        else:
-            self._record.texts.setdefault("/".join(path[1:]), text)
+        elif (name := "/".join(path[1:])) in _OF_RECORD:
+            self._record.texts.setdefault(name, text)
 
     # --- what may stand there several times ---------------------------------------------------------------------------
 
@@ -148,7 +179,6 @@ class _Document:
         texts = self._record.texts
         found = (texts.pop(f"auth_results/dkim/{name}", "") for name in ("domain", "selector", "result"))
         domain, selector, result = found
-        texts.pop("auth_results/dkim/human_result", None)
         if len(self._record.signatures) < MAX_SIGNATURES and (domain or result):
             self._record.signatures.append(
                 SignatureSeen(words.domain(domain), words.text(selector), words.text(result).lower())

@@ -1,6 +1,7 @@
 """DMARC aggregate reports as large reporters write them, and as attackers do."""
 
 import time
+import tracemalloc
 
 import pytest
 
@@ -146,3 +147,32 @@ def test_texts_are_printable_and_short():
     assert isinstance(report, DmarcReport)
     assert report.reporter.startswith("a?b cx")
     assert len(report.reporter) == 250
+
+
+def test_elements_that_nobody_knows_are_not_kept():
+    found = read_dmarc(GOOGLE.replace(b"<record>", b"<a><b><c>1</c></b></a><record><a><b/></a>", 1))
+    assert found == read_dmarc(GOOGLE)
+
+
+@pytest.mark.parametrize(
+    ("octets", "word"),
+    [
+        # A path of long names costs its length again for each element below: 400 kilobytes took two gigabytes.
+        (b"<%b>%b" % (b"x" * 10_000, b"<a/>" * 5000), "longer name"),
+        # Each name is kept to the end, by the parser, too: 20 megabytes took half a gigabyte.
+        (b"".join(b"<a%d/>" % number for number in range(300_000)), "kinds of elements"),
+        (b"<a %b" % b" ".join(b'a%d=""' % number for number in range(300_000)), "has no end"),
+        (b"".join(b'<a b%d=""/>' % number for number in range(300_000)), "kinds of elements"),
+    ],
+)
+def test_made_up_elements_do_not_fill_the_memory(octets, word):
+    whole = b"<feedback>" + octets
+    tracemalloc.start()
+    try:
+        found = read_dmarc(whole)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(found, SyntaxFault)
+    assert word in found.reason
+    assert peak < 4_000_000
