@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from mailserver.mail.address import canonical_domain
 from mailserver.mail.dns import (
@@ -41,6 +41,10 @@ MAX_CACHED_OCTETS = 16 << 20
 _RECORD_OCTETS = 600
 # Type numbers of RFC 1035, RFC 3596 and RFC 6698, here so that asking from memory imports nothing.
 _A, _CNAME, _PTR, _MX, _TXT, _AAAA, _TLSA = 1, 5, 12, 15, 16, 28, 52
+
+
+class _AskerGone(Exception):
+    """Whoever asked the name servers was canceled before they answered."""
 
 
 class CachingResolver:
@@ -146,13 +150,18 @@ class CachingResolver:
         if key in self._asking:
             waiting: Deferred[Records] = Deferred()
             self._asking[key].append(waiting)
-            return await waiting
+            try:
+                return await waiting
+            except _AskerGone:
+                return await self._ask(name, kind)
         self._asking[key] = []
         try:
             records = await self._answer(*key)
         except BaseException as trouble:
+            # Who asked was canceled: the others have nothing to do with that, and one of them asks anew.
+            told = _AskerGone() if isinstance(trouble, CancelledError | GeneratorExit) else trouble
             for waiting in self._asking.pop(key):
-                waiting.errback(trouble)
+                waiting.errback(told)
             raise
         self._remember(key, records)
         for waiting in self._asking.pop(key):

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.names import dns
 
 from mailserver.mail.dns import CannotTell, MxRecord, NoRecords, NoSuchName
@@ -255,3 +256,16 @@ def test_huge_answers_do_not_fill_the_memory():
         run(resolver.text(f"{number}.example"))
     remembered = 2000 - client.asked
     assert 100 < remembered < MAX_CACHED_OCTETS // 60_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_canceled_cancels_nobody_else(server, quick):
+    """Several wait for one answer; whoever asked first gives up."""
+    resolver = CachingResolver(reactor, ReactorClock(reactor), [("127.0.0.1", server.port)])
+    asking = [Deferred.fromCoroutine(resolver.addresses("four.example.net", ipv6=False)) for _ in range(4)]
+    asking[0].addErrback(lambda failure: failure.trap(CancelledError))
+    asking[0].cancel()
+    asking[2].addErrback(lambda failure: failure.trap(CancelledError))
+    asking[2].cancel()
+    assert await asking[1] == await asking[3] == (ip_address("192.0.2.4"),)
+    assert await resolver.addresses("quiet.example.net") == CannotTell("no answer")
