@@ -37,7 +37,8 @@ _BY_CODE = {
     "accountDoesNotExist": "remove account.pem in the folder acme of storage.state: a new account is made then",
     # Without a challenge it is about the account: closed, or not allowed to ask for these names.
     "unauthorized": (
-        "if the account was closed there, remove account.pem in the folder acme of storage.state: a new one is made then"
+        "if the account was closed there, remove account.pem in the folder acme of storage.state: a new one is made "
+        "then"
     ),
     "badSignatureAlgorithm": "this authority does not follow RFC 8555 6.2: take another one",
     "badPublicKey": "set acme.key_type to the other kind",
