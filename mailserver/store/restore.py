@@ -157,7 +157,8 @@ def restore_mailbox(
 
 
 def _restore_maildir(putting: "_Putting", entries: Iterable[Entry], maildir: str, done: Restored) -> None:
-    there = _bases_in(maildir)
+    # Twice: a letter that is flagged or moved at that moment may be in neither place that one listing looks at.
+    there = _bases_in(maildir) | _bases_in(maildir)
     for part in _PARTS:
         putting.folder(f"{maildir}/{part}")
     for entry in entries:

@@ -11,6 +11,7 @@ import stat
 import pytest
 
 from mailserver.store import backup_walk
+from mailserver.store import restore as restore_module
 from mailserver.store.backup import Wanted, make_backup
 from mailserver.store.backup_copy import Copier
 from mailserver.store.backup_format import (
@@ -622,6 +623,23 @@ def test_what_is_there_stays_and_is_not_doubled(house):
     assert not (house.alice / "new/1.M1P1Q1.host,S=56,W=60").exists()
     assert "newer" in (house.state / "queue/states" / FIRST).read_text()
     assert (house.state / "suppression.json").read_text() == "{}"
+
+
+def test_a_letter_that_a_listing_missed_is_not_doubled(house, monkeypatch):
+    """A program that flags it meanwhile renames it, and a listing may have neither name."""
+    made = house.backup()
+    real, missed = restore_module.names_in, []
+
+    def missing(folder):
+        if folder == f"{house.alice}/cur" and not missed:
+            missed.append(folder)
+            return []
+        return real(folder)
+
+    monkeypatch.setattr(restore_module, "names_in", missing)
+    done = restore_mailbox(made.folder, read_manifest(made.folder), "example.org/alice", house.maildirs, NoSync())
+    assert missed
+    assert (done.letters, done.there) == (0, 3)
 
 
 def test_one_mailbox_comes_back_with_its_flags(house):
