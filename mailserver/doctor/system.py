@@ -13,6 +13,7 @@ from mailserver.net.resolver import CachingResolver
 from mailserver.ports import Blocking, Clock
 from mailserver.relay.mx import MxRules, is_allowed
 from mailserver.store.account_tables import AccountTables
+from mailserver.survey.fresh import FreshResolver
 from mailserver.survey.system import name_servers, survey_doors
 
 
@@ -36,7 +37,8 @@ def make_case(
         reactor, resolver, lambda address: is_allowed(address, allowed), port=relay.mta_sts_port, ca_file=relay.ca_file
     )
     dialer = TcpDialer(reactor, source_address=relay.source_address, source_address6=relay.source_address6)
-    doors = survey_doors(reactor, clock=clock, blocking=blocking, resolver=resolver, dialer=dialer)
+    fresh = FreshResolver(resolver, authority, (config.hostname, relay.helo), clock)
+    doors = survey_doors(reactor, clock=clock, blocking=blocking, resolver=fresh, dialer=dialer)
     return Case(
         config,
         CaseDoors(doors, resolver, resolver, TcpDialer(reactor), hosts.fetch, authority),
