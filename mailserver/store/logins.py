@@ -14,12 +14,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from mailserver.mail.address import Mailbox
+from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.maillog import Sink, Trouble
 from mailserver.ports import Account, Blocking, Clock, Lane, LoggedIn, ScramOffer, Use
 from mailserver.store.account_credentials import AccountCredentials
 from mailserver.store.accounts import AccountsFile
-from mailserver.store.app_passwords import Device, fits, is_app_hash
+from mailserver.store.app_passwords import Device, fits, is_app_hash, is_device
 from mailserver.store.passwords import Passwords, Verdict
 from mailserver.store.scram_keys import ITERATIONS, SALT_OCTETS
 
@@ -131,7 +131,7 @@ class Logins:
         """See the door. All passwords of an account have one salt, so any of them may be proved with its bare name."""
         account, device_name = self._resolve(login)
         credentials = self._credentials(account)
-        offer = ScramOffer(self._salt_for(login), self._iterations_for(login))
+        offer = self._offer_for_nobody(login)
         named = credentials.device(device_name) if device_name else None
         first = named.keys if named is not None and named.keys is not None else next(credentials.all_keys(), None)
         if account is None or first is None:
@@ -149,23 +149,35 @@ class Logins:
         )
         return ScramOffer(first.salt, first.iterations, candidates)
 
-    def _salt_for(self, login: str) -> bytes:
-        """The salt of who does not exist, or has no keys: one for a name, however it is written, as with all others."""
-        return hmac.digest(self._secret, b"salt " + self._name(login), "sha256")[:SALT_OCTETS]
-
-    def _iterations_for(self, login: str) -> int:
-        """Keys of an older release have another count, so a fixed one would stand out."""
+    def _offer_for_nobody(self, login: str) -> ScramOffer:
+        """For who does not exist, or has no keys: the same for a name however it is written, as with all others."""
         tables = self._accounts.tables
+        name = self._name(login)
+        found = tables.credentials.get(name)
+        keys = None if found is None else next(found.all_keys(), None)
+        if keys is not None:  # a bare name that several have
+            return ScramOffer(keys.salt, keys.iterations)
+        octets = name.encode("utf-8", "surrogatepass")
+        salt = hmac.digest(self._secret, b"salt " + octets, "sha256")[:SALT_OCTETS]
+        # Keys of an older release have another count, so a fixed one would stand out.
         counts = [one.keys.iterations for one in tables.credentials.values() if one.keys is not None]
-        return counts[self._choice(login) % len(counts)] if counts else ITERATIONS
+        return ScramOffer(salt, counts[self._choice(name) % len(counts)] if counts else ITERATIONS)
 
-    def _name(self, login: str) -> bytes:
-        """What is the same for `Bob@example.org`, `bob` and `bob+phone`."""
-        local_part, at, domain = login.lower().partition("@")
+    def _name(self, login: str) -> str:
+        """What is the same for `Bob@example.org`, `bob` and `bob+phone`: as `AccountTables` reads logins, for nobody.
+
+        A bare name is one of some domain, as those of accounts are: which one, no stranger can tell.
+        """
+        local_part, at, domain = login.partition("@")
+        base, plus, device = local_part.rpartition("+")
+        if plus and base and is_device(device.lower()):
+            local_part = base
         if not at:
-            domain = min(self._accounts.tables.domains, default="")
-        base, plus, _ = local_part.rpartition("+")
-        return f"{base if plus and base else local_part}@{domain}".encode("utf-8", "surrogatepass")
+            local_part, domains = local_part.lower(), sorted(self._accounts.tables.domains)
+            domain = domains[self._choice(local_part) % len(domains)] if domains else ""
+        address = f"{local_part}@{domain}"
+        mailbox = parse_mailbox(address)
+        return mailbox.folded if isinstance(mailbox, Mailbox) else address
 
     # --- what they share ----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from mailserver.store.accounts import AccountsFile
 from mailserver.store.accounts_edit import editing
 from mailserver.store.logins import MAX_REMEMBERED, REMEMBERED_S, Logins
 from mailserver.store.passwords import Passwords, Verdict
+from mailserver.store.scram_keys import scram_line
 from tests.fakes.awaiting import run
 from tests.fakes.clock import FakeClock
 from tests.fakes.directory import box
@@ -341,3 +342,64 @@ def test_a_login_holds_when_its_own_hash_is_replaced_by_a_better_one(tmp_path):
     assert house.logins.still_holds(ALICE, proof)
     _reloaded(house, lambda document: document.set_password(ALICE, house.passwords.hash("new")))
     assert not house.logins.still_holds(ALICE, proof)
+
+
+# --- SCRAM: what a challenge tells ------------------------------------------------------------------------------------
+
+FORMS = (
+    "{}@example.org",
+    "{}@EXAMPLE.org",
+    '"{}"@example.org',
+    "{}+phone@example.org",
+    "{}+PHONE@example.org",
+    "{}+a+b@example.org",
+    "{}+!!@example.org",
+    "{}@b\u00fccher.example",
+    "{}@xn--bcher-kva.example",
+    "{}@BU\u0308CHER.example",
+    "{}+phone@b\u00fccher.example",
+    "{}",
+    "{}+phone",
+    "{}+!!",
+    " {}",
+)
+
+
+def _with_keys(folder, *addresses):
+    house = House(folder, makes_keys=True)
+    with house.edit() as document:
+        document.remove_account(BOB)
+        for address in addresses:
+            stored = house.passwords.hash(address)
+            document.add_account(box(address), stored, scram_line(address, stored))
+    house.accounts = AccountsFile(house.path, ["example.org", "xn--bcher-kva.example"], ALICE)
+    house.accounts.load()
+    house.logins = Logins(house.accounts, house.blocking, house.clock, house.events.append, house.passwords)
+    house.logins.use_secret(b"the same each time")
+    return house
+
+
+def _shape(house, name):
+    """Which ways to write a name have one challenge; which domain a bare name is of is anybody's guess."""
+    offers = [(one.salt, one.iterations) for one in (house.logins.scram(form.format(name), Use.POP3) for form in FORMS)]
+    at_home, abroad, bare = offers[0], offers[7], offers[11]
+    assert bare in (at_home, abroad)
+    return [(one == at_home, one == abroad) for one in offers[:11]], [one == bare for one in offers[11:]]
+
+
+def test_a_challenge_does_not_tell_who_exists_however_the_name_is_written(tmp_path):
+    """RFC 5802 9: who compares the salts of several ways to write a name finds nobody and somebody alike."""
+    house = _with_keys(tmp_path, "carol@example.org", "dora@xn--bcher-kva.example", "both@example.org",
+                       "both@xn--bcher-kva.example")  # fmt: skip
+    nobody = _shape(house, "nobody")
+    assert nobody == _shape(house, "else")
+    assert [_shape(house, name) for name in ("carol", "dora", "both")] == [nobody] * 3
+
+
+def test_the_domain_of_a_bare_name_that_nobody_has_differs_from_name_to_name(tmp_path):
+    house = _with_keys(tmp_path, "carol@example.org")
+
+    def salt(login):
+        return house.logins.scram(login, Use.POP3).salt
+
+    assert len({salt(f"n{number}") == salt(f"n{number}@example.org") for number in range(40)}) == 2
