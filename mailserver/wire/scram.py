@@ -191,8 +191,11 @@ def _is_nonce(text: str) -> bool:
 
 
 def _are_extensions(parts: Iterable[str]) -> bool:
-    """`ALPHA "=" value`, of which we know none: they are left alone."""
-    return all(len(part) > 2 and part[0].isascii() and part[0].isalpha() and part[1] == "=" for part in parts)
+    """`ALPHA "=" value`, of which we know none: they are left alone. RFC 5802 5.1: `m` must fail wherever it stands."""
+    return all(
+        len(part) > 2 and part[0].isascii() and part[0].isalpha() and part[0] != "m" and part[1] == "="
+        for part in parts
+    )
 
 
 def _base64(lead: str, part: str) -> bytes | None:

@@ -96,6 +96,7 @@ def test_first_messages(message, authzid, login, binding, name):
         b"n,,n=,r=abc",
         b"n,,user,r=abc",
         b"n,,m=x,n=user,r=abc",
+        b"n,,n=user,r=abc,m=x",  # RFC 5802 5.1: wherever it stands
         b"n,,r=abc,n=user",
         b"n,,n=us=er,r=abc",
         b"n,,n=us=2c,r=abc",
@@ -125,6 +126,7 @@ PROOF = FINAL[FINAL.index(b",p=") + 3 :]
         b"",
         b"c=biws",
         FINAL[: FINAL.index(b",p=")],
+        FINAL.replace(b",p=", b",m=x,p="),
         FINAL.replace(b"c=biws", b"c=biw"),
         FINAL.replace(b"c=biws", b"c=bi ws"),
         FINAL.replace(b"c=biws,", b""),
