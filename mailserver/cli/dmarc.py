@@ -103,12 +103,15 @@ def import_(context: CliContext, files: tuple[str, ...]) -> None:
 def _keep(context: CliContext, store: "ReportStore", name: str, report: "Report") -> bool:
     """Whether it is about a domain of ours, and is there now."""
     from mailserver.mail.reports import IMPORTED
-    from mailserver.policy.reports.about import domains_of, figures, is_ours
+    from mailserver.policy.reports.about import domains_of, figures, is_ours, is_yet_to_come
 
     domains = [domain for domain in domains_of(report) if is_ours(domain, context.config.domains)]
     if not domains:
         told = ", ".join(domains_of(report)) or "nobody"
         click.echo(f"{name}: it is about {told}, which is none of our domains", err=True)
+        return False
+    if is_yet_to_come(report, time.time()):
+        click.echo(f"{name}: it is about a time that is yet to come", err=True)
         return False
     for domain in domains:
         try:

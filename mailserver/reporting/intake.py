@@ -16,7 +16,7 @@ from mailserver.mail.fault import SyntaxFault
 from mailserver.mail.headers import header_end
 from mailserver.mail.reports import DmarcReport, Report
 from mailserver.maillog import Filed, MailEvent, ReportNotRead, ReportRead, Sink, Trouble
-from mailserver.policy.reports.about import domains_of, figures, is_ours
+from mailserver.policy.reports.about import domains_of, figures, is_ours, is_yet_to_come
 from mailserver.policy.reports.container import MAX_OCTETS
 from mailserver.policy.reports.proof import proven_by, vouching
 from mailserver.policy.reports.read import read_reports
@@ -154,6 +154,8 @@ class ReportIntake:
         domains = [domain for domain in domains_of(report) if is_ours(domain, self._domains)]
         if not domains:
             return [ReportNotRead(queue_id, "it is about none of our domains")]
+        if is_yet_to_come(report, self._clock.now()):
+            return [ReportNotRead(queue_id, "it is about a time that is yet to come")]
         if isinstance(report, DmarcReport) and not proven and len(report.rows) > MAX_UNPROVEN_ROWS:
             return [ReportNotRead(queue_id, f"nobody vouches for it, and it has over {MAX_UNPROVEN_ROWS} rows")]
         events: list[MailEvent] = []

@@ -45,7 +45,7 @@ class Reports:
         from mailserver.store.reports import ReportStore
         from mailserver.store.reports_format import reports_path
 
-        self._store = ReportStore(reports_path(config.storage.state))
+        self._store = ReportStore(reports_path(config.storage.state), max_octets=wanted.max_size)
         if wanted.send_dmarc or wanted.send_tlsrpt:
             self._begin_counting()
 

@@ -45,10 +45,11 @@ class Seen:
 
 
 class ReportStore:
-    """May be called from several threads; one works at a time."""
+    """May be called from several threads; one works at a time. `max_octets` bounds what `add` fills; 0 is no bound."""
 
-    def __init__(self, path: Path, files: Files = DISK) -> None:
+    def __init__(self, path: Path, files: Files = DISK, *, max_octets: int = 0) -> None:
         self.path = path
+        self._max_octets = max_octets
         self._files = files
         self._one_at_a_time = threading.Lock()
 
@@ -56,7 +57,15 @@ class ReportStore:
 
     def add(self, report: Report, domain: str, proven: str, now: float) -> bool:
         """Keep what a report says of one domain of ours; False when it was there before. `proven` as in `KeptRow`."""
-        return self._change(lambda connection: _add(connection, report, domain, proven, now))
+
+        def add(connection: sqlite3.Connection) -> bool:
+            is_new = _add(connection, report, domain, proven, now)
+            if is_new and self._max_octets:
+                # Not only now and then: a flood of reports fills a disk in an hour.
+                _shrink(connection, self._max_octets)
+            return is_new
+
+        return self._change(add)
 
     def prune(self, older_than: float, max_octets: int) -> int:
         """Remove what is about a time before that, then the oldest until the rest is small enough; how many went."""
@@ -67,17 +76,7 @@ class ReportStore:
             gone = connection.execute('DELETE FROM report WHERE "end" < ?', (older_than,)).rowcount
             first_day = int(older_than // DAY_S)
             connection.execute("DELETE FROM seen WHERE day < ?", (first_day,))
-            while _used_octets(connection) > max_octets:
-                # What nobody vouches for goes first: anybody can send it, to push out the rest.
-                oldest = (
-                    "DELETE FROM report WHERE number IN "
-                    "(SELECT number FROM report ORDER BY proven <> '', \"end\" LIMIT ?)"
-                )
-                some = connection.execute(oldest, (_SLICE,)).rowcount
-                gone += some
-                if not some:
-                    connection.execute("DELETE FROM seen")
-                    break
+            gone += _shrink(connection, max_octets)
             return gone
 
         return self._change(remove)
@@ -226,6 +225,20 @@ def _count(connection: sqlite3.Connection, counts: Mapping[Seen, int]) -> int:
         room[place] += 1
         total[whole] += 1
     return lost
+
+
+def _shrink(connection: sqlite3.Connection, max_octets: int) -> int:
+    """Remove the oldest reports until the rest is small enough; how many went."""
+    gone = 0
+    while _used_octets(connection) > max_octets:
+        # What nobody vouches for goes first: anybody can send it, to push out the rest.
+        oldest = "DELETE FROM report WHERE number IN (SELECT number FROM report ORDER BY proven <> '', \"end\" LIMIT ?)"
+        some = connection.execute(oldest, (_SLICE,)).rowcount
+        gone += some
+        if not some:
+            connection.execute("DELETE FROM seen")
+            break
+    return gone
 
 
 def _used_octets(connection: sqlite3.Connection) -> int:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from mailserver.mail.reports import DAY_S
 from mailserver.maillog import Accepted, Filed, ReportNotRead, ReportRead, Trouble
 from mailserver.ports import Lane
 from mailserver.reporting import intake as intake_module
@@ -15,7 +16,7 @@ from mailserver.store.reports_read import ReportReader
 from tests.fakes.blocking import DirectBlocking
 from tests.fakes.clock import FakeClock
 from tests.fakes.directory import MemoryDirectory
-from tests.policy.reports.samples import GOOGLE, MICROSOFT, TLS_GOOGLE, mail
+from tests.policy.reports.samples import END, GOOGLE, MICROSOFT, TLS_GOOGLE, mail
 
 HOST = "mail.example.org"
 PROVEN = (
@@ -171,6 +172,13 @@ def test_a_report_about_somebody_else_is_not_kept(site):
     assert not site.rows
     site.comes(about(b"sub.example.org"))
     assert site.rows[0].domain == "sub.example.org"
+
+
+def test_a_report_about_a_time_to_come_is_not_kept(site):
+    """It would be the last one to be forgotten, when there are too many."""
+    site.comes(mail(GOOGLE.replace(str(END).encode(), str(END + 40 * DAY_S - DAY_S).encode())))
+    assert [event.reason for event in site.events] == ["it is about a time that is yet to come"]
+    assert not site.store.path.exists()
 
 
 def test_a_large_report_has_to_be_vouched_for(site):

@@ -113,6 +113,17 @@ def test_when_there_are_too_many_those_go_first_that_nobody_vouches_for(store, m
     assert rows(store) == []
 
 
+def test_a_flood_of_reports_does_not_fill_the_disk_until_somebody_prunes(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports_module, "_SLICE", 1)
+    store = ReportStore(reports_path(tmp_path), max_octets=200_000)
+    store.add(REPORT, "example.org", "google.com", NOW)
+    many = tuple(replace(REPORT.rows[0], source=f"192.0.2.{number}", header_from="x" * 200) for number in range(200))
+    for number in range(30):
+        store.add(replace(REPORT, report_id=str(number), rows=many), "example.org", "", NOW)
+    assert store.path.stat().st_size < 400_000
+    assert "google.com" in {row.proven for row in rows(store)}
+
+
 def test_pruning_makes_no_file(store):
     assert store.prune(0, 1) == 0
     assert store.due("dmarc", 10) == []

@@ -1,6 +1,9 @@
 """What a report is about, and how much it tells. Pure."""
 
-from mailserver.mail.reports import DmarcReport, Report
+from mailserver.mail.reports import DAY_S, DmarcReport, Report
+
+# Others' clocks, and their days, are not ours.
+_MAX_AHEAD_S = 2 * DAY_S
 
 
 def domains_of(report: Report) -> tuple[str, ...]:
@@ -13,6 +16,11 @@ def domains_of(report: Report) -> tuple[str, ...]:
 def is_ours(domain: str, domains: tuple[str, ...]) -> bool:
     """Whether a domain is one of these, or below one: anybody can send a report about any other."""
     return any(domain == one or domain.endswith(f".{one}") for one in domains)
+
+
+def is_yet_to_come(report: Report, now: float) -> bool:
+    """Whether it is about a time that nobody can know of. It would be the last to be forgotten, after all true ones."""
+    return report.end > now + _MAX_AHEAD_S
 
 
 def figures(report: Report, domain: str) -> tuple[str, int, int]:
