@@ -79,15 +79,17 @@ class Rspamd:
             return NotScanned("the message is too large")
         if self._down_since is not None and (self._is_probing or self._clock.monotonic() < self._rests_until):
             return NotScanned("rspamd does not work", is_down=True)
-        self._is_probing = self._down_since is not None
+        is_probe = self._is_probing = self._down_since is not None
         try:
             answer = await self._within_time(request, content)
         except _Trouble as trouble:
-            if not trouble.is_ours:
+            # Those that were asked when it was still up are one failure together, however many they are.
+            if not trouble.is_ours and (is_probe or self._down_since is None):
                 self._failed(str(trouble))
             return NotScanned(str(trouble), is_down=True)
         finally:
-            self._is_probing = False
+            if is_probe:
+                self._is_probing = False
         self._worked()
         return answer
 

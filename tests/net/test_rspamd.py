@@ -240,6 +240,19 @@ async def test_a_dead_one_is_asked_seldom_and_used_again_when_it_is_back(world):
 
 
 @pytest_twisted.ensureDeferred
+async def test_many_that_fail_at_once_are_one_failure(world):
+    """Or a busy server would leave rspamd alone for half a minute when that was only restarted."""
+    (port,) = free_ports(1)
+    clock = Moved()
+    rspamd = Rspamd(RspamdSettings(port=port, timeout_s=5.0), reactor, DirectBlocking(), clock, world.events.append)
+    for one in [Deferred.fromCoroutine(rspamd.scan(REQUEST, CONTENT)) for _ in range(8)]:
+        assert (await one).is_down
+    rspamd._agent = world.client(world.serve(answered(NO_ACTION)).number)._agent
+    clock.moved_s += 1.1
+    assert isinstance(await rspamd.scan(REQUEST, CONTENT), Scanned)
+
+
+@pytest_twisted.ensureDeferred
 async def test_while_one_tries_the_others_do_not_wait(world):
     server = world.serve((b"", "close"), (b"", "stay"), answered(NO_ACTION))
     clock = Moved()
