@@ -7,10 +7,6 @@ a list is told in the log once, and after some trouble in a row it is not asked 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-
 from mailserver.mail.dns import CannotTell, IpAddress
 from mailserver.mail.peer import IpNetwork, Peer
 from mailserver.maillog import NeighborBack, NeighborDown, Sink, Trouble
@@ -26,7 +22,8 @@ from mailserver.policy.dnsbl import (
     is_stranger_to_lists,
     what_is_wrong,
 )
-from mailserver.ports import Cancellable, Clock, Resolver
+from mailserver.ports import Clock, Resolver
+from mailserver.session.meanwhile import Meanwhile
 
 LIMIT_S = 2.0
 # So many questions in a row without a usable answer, and a list is left alone for this long.
@@ -36,8 +33,6 @@ REST_S = 60.0
 # not use up the descriptors that their mail needs. Beyond these nobody is asked about.
 MAX_QUESTIONS = 200
 CROWD_TOLD_EACH_S = 600.0
-
-_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,40 +133,23 @@ class BlockLists:
 Question = tuple[BlockList, str, str]
 
 
-class ListCheck:
+class ListCheck(Meanwhile):
     """Some questions to some lists, all at once. Runs from the moment it is made."""
 
     def __init__(
         self, lists: BlockLists, questions: Sequence[Question], resolver: Resolver, clock: Clock, limit_s: float
     ) -> None:
+        super().__init__()
         self._lists = lists
         self._resolver = resolver
         self._hits: dict[str, Hit] = {}
         self._unanswered = {name: block_list for block_list, name, _ in questions}
-        self._left = len(questions)
-        self._waiting: list[Deferred[None]] = []
-        self._timer: Cancellable | None = None
-        self.is_over = False
-        for question in questions:
-            Deferred.fromCoroutine(self._ask(question)).addErrback(_broke)
-        if not self.is_over:
-            self._timer = clock.call_later(limit_s, self._time_is_over)
+        self._begin([self._ask(question) for question in questions], clock, limit_s, "asking a block list")
 
     @property
     def listing(self) -> Listing:
         """What is known so far."""
         return Listing(tuple(self._hits.values()))
-
-    async def settled(self) -> None:
-        """Return when the answers are there or time is over."""
-        if not self.is_over:
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            await waiting
-
-    def forget(self) -> None:
-        """Nobody wants to know any more; may be called at any time."""
-        self._end()
 
     async def _ask(self, question: Question) -> None:
         block_list, name, subject = question
@@ -197,9 +175,6 @@ class ListCheck:
                 await self._explain(block_list, name, subject)
         finally:
             self._lists.under_way -= 1
-            self._left -= 1
-            if not self._left:
-                self._end()
 
     async def _lists_everything(self, block_list: BlockList) -> bool:
         return is_listed(block_list, await self._resolver.addresses(block_list.test_name, ipv6=False))
@@ -212,18 +187,4 @@ class ListCheck:
     def _time_is_over(self) -> None:
         for block_list in dict.fromkeys(self._unanswered.values()):
             self._lists.failed(block_list, "no answer in time")
-        self._end()
-
-    def _end(self) -> None:
-        if self.is_over:
-            return
-        self.is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
-
-
-def _broke(failure: Failure) -> None:
-    _log.failure("asking a block list broke", failure=failure)
+        super()._time_is_over()

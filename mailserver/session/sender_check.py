@@ -7,17 +7,13 @@ transaction is forgotten, or time is over, at most one question is still under w
 
 from dataclasses import dataclass, replace
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-
 from mailserver.mail.address import Mailbox
 from mailserver.mail.dns import AddressAnswer, CannotTell, IpAddress, MxAnswer, TextAnswer
 from mailserver.policy.spf.evaluation import SpfQuestion, check_host
 from mailserver.policy.spf.result import SpfIdentity, SpfResult, SpfVerdict
-from mailserver.ports import Cancellable, Clock, Resolver
+from mailserver.ports import Clock, Resolver
+from mailserver.session.meanwhile import Meanwhile
 
-_log = Logger()
 _GONE = CannotTell("not needed any more")
 
 
@@ -54,62 +50,32 @@ class SpfFindings:
 NOT_ASKED = SpfFindings()
 
 
-class SenderCheck:
+class SenderCheck(Meanwhile):
     """The questions of one transaction. Runs from the moment it is made."""
 
     def __init__(self, questions: tuple[SpfQuestion, ...], resolver: Resolver, clock: Clock, limit_s: float) -> None:
         """The first of `questions` is about the sender; a second one about HELO."""
+        super().__init__()
         self._questions = questions
         self._results = {
             question.identity: SpfResult(SpfVerdict.TEMPERROR, question.identity, problem="DNS took too long")
             for question in questions
         }
-        self._left = len(questions)
-        self._waiting: list[Deferred[None]] = []
-        self.is_over = False
-        self._timer: Cancellable | None = None
         asking = _UntilOver(resolver, self)
-        for question in questions:
-            Deferred.fromCoroutine(self._ask(question, asking, clock, limit_s)).addErrback(_broke)
-        if not self.is_over:
-            self._timer = clock.call_later(limit_s, self._end)
+        self._begin(
+            [self._ask(question, asking, clock, limit_s) for question in questions], clock, limit_s, "checking SPF"
+        )
 
     async def _ask(self, question: SpfQuestion, asking: Resolver, clock: Clock, limit_s: float) -> None:
-        try:
-            result = await check_host(question, asking, clock, limit_s=limit_s)
-            if not self.is_over:
-                self._results[question.identity] = result
-        finally:
-            self._left -= 1
-            if not self._left:
-                self._end()
+        result = await check_host(question, asking, clock, limit_s=limit_s)
+        if not self.is_over:
+            self._results[question.identity] = result
 
     async def findings(self) -> SpfFindings:
         """The verdicts, when they are there or time is over."""
-        if not self.is_over:
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            await waiting
+        await self.settled()
         found = [SpfFinding(question, self._results[question.identity]) for question in self._questions]
         return SpfFindings(found[0], found[1] if len(found) > 1 else None)
-
-    def forget(self) -> None:
-        """Nobody wants to know any more; may be called at any time."""
-        self._end()
-
-    def _end(self) -> None:
-        if self.is_over:
-            return
-        self.is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
-
-
-def _broke(failure: Failure) -> None:
-    _log.failure("checking SPF broke", failure=failure)
 
 
 class _UntilOver:

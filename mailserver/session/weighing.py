@@ -9,10 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-
 from mailserver.mail import reply as replies
 from mailserver.mail.address import Mailbox
 from mailserver.mail.ids import QueueId
@@ -22,9 +18,9 @@ from mailserver.mail.reply import Reply
 from mailserver.maillog import Weighed
 from mailserver.policy.dmarc.result import Disposition
 from mailserver.policy.dnsbl import NOT_LISTED, Listing
+from mailserver.policy.routing import ROLES
 from mailserver.ports import (
     Acceptance,
-    Cancellable,
     Clock,
     Resolver,
     StoredContent,
@@ -33,14 +29,13 @@ from mailserver.ports.scanning import NotScanned, ScanAction, Scanned, Scanner, 
 from mailserver.session.authentication import Findings
 from mailserver.session.list_check import BlockLists
 from mailserver.session.listed import Listed
+from mailserver.session.meanwhile import Meanwhile
 
 if TYPE_CHECKING:
     from mailserver.session.smtp_acceptance import Transaction
 
 # How long the client's name in DNS may take, from the first recipient on; then it has none.
 NAME_LIMIT_S = 2.0
-
-_log = Logger()
 
 GiveContent = Callable[[], Awaitable[bytes | StoredContent]]
 
@@ -53,48 +48,23 @@ class ScanSettings:
     scans_logins: bool = False
 
 
-class ClientName:
-    """A client's name in DNS that leads back to its address; looked up from the moment this is made."""
+class ClientName(Meanwhile):
+    """A client's name in DNS that leads back to its address; looked up from the moment this is made. Empty for none."""
 
     def __init__(self, peer: Peer, resolver: Resolver, clock: Clock) -> None:
+        super().__init__()
         self.name = ""
         self._peer = peer
         self._resolver = resolver
-        self._waiting: list[Deferred[None]] = []
-        self._is_over = False
-        self._timer: Cancellable | None = None
-        Deferred.fromCoroutine(self._look_up()).addErrback(_broke)
-        if not self._is_over:
-            self._timer = clock.call_later(NAME_LIMIT_S, self._end)
-
-    async def settled(self) -> str:
-        """The name when it is there, or time is over; empty for none."""
-        if not self._is_over:
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            await waiting
-        return self.name
+        self._begin([self._look_up()], clock, NAME_LIMIT_S, "looking up a client's name")
 
     async def _look_up(self) -> None:
         address = self._peer.address
-        try:
-            names = () if address is None else await self._resolver.pointer(address)
-            for name in names[:1] if isinstance(names, tuple) else ():
-                found = await self._resolver.addresses(name)
-                if not self._is_over and isinstance(found, tuple) and address in found:
-                    self.name = name
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        if self._is_over:
-            return
-        self._is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
+        names = () if address is None else await self._resolver.pointer(address)
+        for name in names[:1] if isinstance(names, tuple) else ():
+            found = await self._resolver.addresses(name)
+            if not self.is_over and isinstance(found, tuple) and address in found:
+                self.name = name
 
 
 class Weigher:
@@ -218,7 +188,10 @@ class Weighing:
 
     async def _scanned(self, content: GiveContent) -> Reply | None:
         assert self._scanner is not None
-        name = "" if self._client_name is None else await self._client_name.settled()
+        name = ""
+        if self._client_name is not None:
+            await self._client_name.settled()
+            name = self._client_name.name
         self._scan = scan = await self._scanner.scan(replace(self._request, host_name=name), await content())
         self.detail = f"rspamd: {scan}" if isinstance(scan, Scanned) else ""
         if isinstance(scan, NotScanned):
@@ -230,7 +203,7 @@ class Weighing:
     @property
     def _is_for_roles_only(self) -> bool:
         """Who complains to abuse@ about junk sends some along."""
-        return all(one.partition("@")[0].lower() in ("postmaster", "abuse") for one in self._request.recipients)
+        return all(one.partition("@")[0].lower() in ROLES for one in self._request.recipients)
 
     def applied(self, acceptance: Acceptance, received: bytes) -> Acceptance:
         """The acceptance with the marks before `received`, and its copies where they belong."""
@@ -262,7 +235,3 @@ class Weighing:
         if not (hits or told or self._quarantined_by):
             return None
         return Weighed(queue_id, peer, "junk" if self.is_junk else "none", hits, told, self._quarantined_by)
-
-
-def _broke(failure: Failure) -> None:
-    _log.failure("looking up a client's name broke", failure=failure)
