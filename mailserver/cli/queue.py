@@ -18,10 +18,11 @@ from mailserver.cli.ownership import reading_hint
 from mailserver.cli.queue_text import HEADINGS, as_object, page, rows, summary
 from mailserver.config.fault import Wrong
 from mailserver.config.values import duration
-from mailserver.mail.address import Mailbox, canonical_domain
+from mailserver.mail.address import Mailbox, canonical_domain, parse_mailbox
 from mailserver.mail.headers import header_end
 from mailserver.mail.ids import is_queue_id
 from mailserver.mail.reply import printable
+from mailserver.mail.trace import login_of
 from mailserver.store.queue_orders import Choice
 from mailserver.store.spool import Spool, StoredMessage, Unreadable
 from mailserver.store.spool_json import Damaged
@@ -32,9 +33,13 @@ _HEADER_OCTETS = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which messages are meant. Texts are parts of addresses, compared in lower case; None and empty mean any."""
+    """Which messages are meant. Texts are parts of addresses, compared in lower case; None and empty mean any.
+
+    `login` is the whole address, folded, of the account that handed a message in, whatever sender it named.
+    """
 
     sender: str = ""
+    login: str = ""
     recipient: str = ""
     domain: str = ""
     state: str | None = None
@@ -56,12 +61,29 @@ class Filter:
         sender = message.envelope.reverse_path
         if self.sender and self.sender.lower() not in ("<>" if sender is None else str(sender).lower()):
             return False
+        if self.login and self.login != _folded(login_of(message.source)):
+            return False
         return any(
             self.recipient.lower() in str(recipient.mailbox).lower()
             and self.domain in ("", recipient.mailbox.domain)
             and self.state in (None, one.shown_state)
             for recipient, one in zip(message.envelope.recipients, message.progress, strict=True)
         )
+
+
+def _folded(address: str) -> str:
+    mailbox = parse_mailbox(address)
+    return mailbox.folded if isinstance(mailbox, Mailbox) else ""
+
+
+def _login(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    del context, parameter
+    if value is None:
+        return ""
+    folded = _folded(value)
+    if not folded:
+        raise click.BadParameter("this is no address")
+    return folded
 
 
 def _domain(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
@@ -97,6 +119,12 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--domain", metavar="DOMAIN", callback=_domain, help="A recipient is in this domain."),
         click.option("--recipient", metavar="TEXT", default="", help="A recipient's address contains this."),
+        click.option(
+            "--login",
+            metavar="ADDRESS",
+            callback=_login,
+            help="This account handed it in, whatever sender it named.",
+        ),
         click.option(
             "--sender", metavar="TEXT", default="", help="The sender's address contains this; <> is the null one."
         ),

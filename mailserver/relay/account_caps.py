@@ -137,12 +137,12 @@ that person: what is held may then be thrown away.
 
 For the person who looks after the server:
 
-  mailserver queue list --state held --sender {address}
+  mailserver queue list --state held --login {address}
       shows what is held; mailserver why {address} what went before
-  mailserver queue release --sender {address}
+  mailserver queue release --login {address}
       sends it after all
-  mailserver queue remove --sender {address}
-      throws away all that waits from this address
+  mailserver queue remove --login {address}
+      throws away all that waits from this account
   mailserver account passwd {address}
       sets another password
 

@@ -128,7 +128,28 @@ def test_list_can_be_narrowed(desk, options, senders):
     assert [one["sender"] for one in json.loads(desk("list", "--json", *options))] == senders
 
 
+def test_messages_of_an_account_are_found_by_its_login_whatever_sender_they_name(desk):
+    """A thief uses no sender, or another one; and what somebody with a similar address sent is not meant."""
+
+    make_id = QueueIds(time.time)
+
+    def put(sender, login):
+        envelope = Envelope(sender and box(sender), (Recipient(box("x@far.example")),))
+        report = Report(make_id(), envelope, CONTENT, f"[192.0.2.7:25] {login} ESMTPSA")
+        assert desk.spool.apply([AddReport(report, desk.now)]) == [None]
+        return report.queue_id
+
+    own = put("rob@example.org", "rob@example.org")
+    null = put(None, "rob@example.org")
+    other = put("sales@example.org", "Rob@Example.ORG")
+    put("jrob@example.org", "jrob@example.org")
+    put("rob@example.org", "jrob@example.org")
+    found = json.loads(desk("list", "--json", "--login", "ROB@example.org"))
+    assert {one["id"] for one in found} == {own, null, other}
+
+
 def test_a_wrong_option_is_a_usage_error(desk):
+    desk("list", "--login", "rob", code=2)
     desk("list", "--older", "soon", code=2)
     desk("list", "--domain", "no domain", code=2)
     desk("show", "../../etc/passwd", code=2)
