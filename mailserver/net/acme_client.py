@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from josepy.errors import Error as JoseError
 from josepy.jwa import ES256
 from josepy.jwk import JWK, JWKEC
+from urllib3.exceptions import HTTPError
 
 from mailserver.mail.reply import printable
 from mailserver.net.acme_challenges import ChallengeTrouble, Proof, Showing
@@ -28,6 +29,8 @@ from mailserver.store.certificates import Unusable, check_obtained
 
 # For each single answer of the authority.
 _ANSWER_S = 30
+# A chain has some thousand octets.
+_MOST_OCTETS, _BLOCK_OCTETS = 1 << 20, 16 << 10
 # For all validations of an order together, and for the certificate after that.
 VALIDATION_S = 300.0
 _ISSUING_S = 120.0
@@ -50,11 +53,14 @@ class _Network(ClientNetwork):
             # The library hands this to `requests`, where a path is as good as true.
             self.verify_ssl = str(authority.ca_file)  # type: ignore[assignment]
         self.retry_after: str | None = None
+        # Nothing is unpacked: what is read is bounded by what is sent.
+        self.session.headers["Accept-Encoding"] = "identity"
         self.session.hooks["response"].append(self._note)
 
     def _note(self, response: requests.Response, *args: object, **kwargs: object) -> None:
         del args, kwargs
         self.retry_after = response.headers.get("Retry-After")
+        _read(response)
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
         """As the library has it (Any is the library's)."""
@@ -65,6 +71,29 @@ class _Network(ClientNetwork):
                 if error.code != "badNonce":
                     raise
         return super().post(*args, **kwargs)
+
+
+def _read(response: requests.Response) -> None:
+    """Read the body within bounds of size and time; `requests` knows neither, and its timeout is one for each octet.
+
+    Raises what else reading an answer raises, and `errors.ClientError` for too much.
+    """
+    end, octets, is_whole = time.monotonic() + _ANSWER_S, bytearray(), False
+    try:
+        while block := response.raw.read1(_BLOCK_OCTETS):
+            octets += block
+            if len(octets) > _MOST_OCTETS:
+                raise errors.ClientError("its answer is too long")
+            if time.monotonic() > end:
+                raise errors.ClientError("its answer takes too long")
+        is_whole = True
+    except HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+    finally:
+        if not is_whole:
+            response.close()
+    # There is no public way to say that the content was read.
+    response._content, response._content_consumed = bytes(octets), True
 
 
 class AcmeClient:

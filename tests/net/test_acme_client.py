@@ -10,7 +10,7 @@ from acme import messages
 from cryptography import x509
 
 from mailserver.config import load_config
-from mailserver.net import acme_order
+from mailserver.net import acme_client, acme_order
 from mailserver.net.acme_client import AcmeClient
 from mailserver.net.acme_order import order, settings_stamp, showing_for, suggested_renewal
 from mailserver.net.acme_values import AcmeTrouble, Authority
@@ -130,6 +130,36 @@ def test_strange_answers(authority, answer, reason, remedy):
     assert str(trouble).startswith(reason.replace("PORT", str(authority.server_port)))
     assert remedy in trouble.remedy
     assert len(str(trouble)) < 700
+
+
+class Endless(BaseHTTPRequestHandler):
+    """An answer that does not end soon: as fast as it can be read, or in drips."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        try:
+            # The client goes long before.
+            for _ in range(100):
+                self.wfile.write(self.server.block)
+                self.server.pausing.wait(self.server.pause_s)
+        except OSError:
+            return
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("block", "pause_s", "reason"),
+    [(b" " * 100_000, 0.0, "its answer is too long"), (b" ", 0.05, "its answer takes too long")],
+)
+def test_an_answer_without_end_is_not_read_to_it(authority, monkeypatch, block, pause_s, reason):
+    authority.RequestHandlerClass = Endless
+    authority.block, authority.pause_s, authority.pausing = block, pause_s, threading.Event()
+    monkeypatch.setattr(acme_client, "_ANSWER_S", 0.4)
+    assert reason in str(trouble_of(authority))
 
 
 def test_nobody_there_is_told_as_that():
