@@ -9,7 +9,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Table
+from tomlkit.items import AoT, Array, Table
 
 from mailserver.setup.decide import written
 from mailserver.setup.keys import BY_NAME, Key, tables
@@ -98,7 +98,8 @@ def _set(document: tomlkit.TOMLDocument, key: Key, value: Setting) -> None:
         where = document[key.table]
     item = tomlkit.array(written(value)) if isinstance(value, tuple) else tomlkit.item(value)
     if key.last in where:
-        where[key.last] = item
+        if not _has_more(where[key.last], value):
+            where[key.last] = item
     elif key.table:
         _append(where, key, item)
     else:
@@ -106,11 +107,34 @@ def _set(document: tomlkit.TOMLDocument, key: Key, value: Setting) -> None:
         where.add(key.last, item)
 
 
+def _has_more(there: object, value: Setting) -> bool:
+    """Whether it is a list that only had to be made longer; so the comments in it stay."""
+    if not isinstance(there, Array) or not isinstance(value, tuple):
+        return False
+    before = there.unwrap()
+    if list(value[: len(before)]) != before:
+        return False
+    for one in value[len(before) :]:
+        there.append(one)
+    return True
+
+
 def _append(table: Any, key: Key, item: Any) -> None:
-    """At the end of a table's own lines, with the comment."""
-    if isinstance(table, Table) and key.comment:
+    """At the end of a table's own lines, with the comment. Remarks before the next table's head stay with that."""
+    if not isinstance(table, Table):
+        table[key.last] = item
+        return
+    body = table.value.body
+    if any(isinstance(one, Table | AoT) for _, one in body):
+        # Keys go before tables within a table; a comment would stand behind them.
+        table.add(key.last, item)
+        return
+    own = max((index for index, (name, _) in enumerate(body) if name is not None), default=len(body) - 1) + 1
+    tail, body[own:] = body[own:], []
+    if key.comment:
         table.add(tomlkit.comment(key.comment))
     table.add(key.last, item)
+    body.extend(tail)
 
 
 def _flat(table: Mapping[str, object], before: str = "") -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The configuration as text: the same facts give the same file, and the owner's text stays his."""
 
 import attrs
+import pytest
 
 from mailserver.config import Config, read_config
 from mailserver.net.listener_text import check_listener
@@ -136,3 +137,44 @@ def test_what_the_owner_set_before_setup_came_stays_his_over_any_number_of_runs(
     assert 'directory = "https://ca.example/dir"' in text
     assert 'mode = "testing"' in text
     assert "acme.directory" not in found.decided and "hostname" not in found.decided
+
+
+SAID = {"domains": ("example.org", "example.net"), "relay.smarthost": "smtp.isp.example:587"}
+TOP = 'hostname = "mail.example.org"\ndomains = ["example.org"]\npostmaster = "a@example.org"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f'{TOP}relay.smarthost = ""\nrelay.helo = "x.example.org"\n', id="dotted"),
+        pytest.param(f'{TOP}relay.helo = "x.example.org"\n[listen]\nsmtp = ["tcp:25"]\n', id="dotted, without it"),
+        pytest.param(f'{TOP}relay = {{helo = "x.example.org"}}\n', id="inline"),
+        pytest.param(
+            f'{TOP}[relay]\n[pop3]\nidle_timeout = "9m"\n[relay.routes]\n"a.b" = "c:25"\n', id="in two places"
+        ),
+        pytest.param(
+            f'{TOP}[relay]\nhelo = "x"\n[relay.routes]\n"a.b" = "c:25"\n# end\n[[dnsbl]]\nzone = "x"', id="deep"
+        ),
+        pytest.param(f'{TOP}[relay]\nhelo = "x" # mine'.replace("\n", "\r\n"), id="of another system"),
+    ],
+)
+def test_every_way_of_writing_toml_can_be_edited(text):
+    new = edited_text(text, read(text, ""), SAID)
+    found = read(new, "").settings
+    assert {key: found[key] for key in SAID} == SAID
+    assert {key: value for key, value in found.items() if key not in SAID} == {
+        key: value for key, value in read(text, "").settings.items() if key not in SAID
+    }
+    assert edited_text(new, read(new, ""), SAID) == new
+
+
+def test_remarks_stay_where_they_belong():
+    text = (
+        TOP.replace('["example.org"]', '[\n  "example.org",  # since 2019\n]')
+        + '[relay]\nhelo = "x.example.org"\n\n# for Bob\n[pop3]\nidle_timeout = "9m"\n'
+    )
+    new = edited_text(text, read(text, ""), SAID)
+    assert '"example.org",  # since 2019\n' in new
+    assert '\nsmarthost = "smtp.isp.example:587"\n\n# for Bob\n[pop3]\n' in new
+    text = TOP + '[relay]\nhelo = "x"\n[relay.routes]\n"a.b" = "c:25"\n# end\n'
+    assert edited_text(text, read(text, ""), SAID).endswith('"a.b" = "c:25"\n# end\n')
