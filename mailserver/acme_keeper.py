@@ -21,12 +21,21 @@ from mailserver.mail.certificate import CertificateSummary
 from mailserver.maillog import CertificateFailed, CertificateObtained, CertificateRenewed, Sink, Trouble
 from mailserver.net.acme_challenges import Answers, Showing
 from mailserver.net.acme_names import NamesInDns
-from mailserver.net.acme_order import InForce, in_force, order, record_for, showing_for, suggested_renewal, without
+from mailserver.net.acme_order import (
+    InForce,
+    failed,
+    in_force,
+    order,
+    record_for,
+    showing_for,
+    suggested_renewal,
+    without,
+)
 from mailserver.net.acme_values import AcmeTrouble, Fresh
 from mailserver.net.control import Command
 from mailserver.net.services import Poll, Starter
 from mailserver.net.tls import CertificateFiles, CertificateTrouble, ServerTls
-from mailserver.policy.renewal import DAY_S, HOUR_S, Order, Past, Reason, Wait, after_failure, decide, fits, is_urgent
+from mailserver.policy.renewal import DAY_S, HOUR_S, Order, Past, Reason, Wait, decide, fits, is_urgent
 from mailserver.ports import Blocking, Clock, Lane, Overloaded, Resolver
 from mailserver.store.acme_folder import AcmeFolder, AcmeRecord
 from mailserver.store.control_socket import Request, Response
@@ -279,25 +288,12 @@ class AcmeKeeper:
         self, names: tuple[str, ...], trouble: AcmeTrouble, found: InForce | None, record: AcmeRecord
     ) -> tuple[Outcome, AcmeRecord]:
         now = self._clock.now()
-        past = after_failure(
-            Past(record.failures, record.next_attempt_at, record.suggested_at),
-            now,
-            trouble.wait_s,
-            is_limited=trouble.is_limited,
-        )
-        record = replace(
-            record,
-            failures=past.failures,
-            failed_at=now,
-            next_attempt_at=past.next_attempt_at,
-            reason=str(trouble),
-            remedy=trouble.remedy,
-        )
+        record = failed(record, trouble, now)
         days_left = None if found is None else found.summary.days_left(now)
-        self._log(CertificateFailed(names, str(trouble), trouble.remedy, days_left, _moment(past.next_attempt_at)))
+        self._log(CertificateFailed(names, str(trouble), trouble.remedy, days_left, _moment(record.next_attempt_at)))
         record = await self._warned(record, trouble, found)
         await self._remember(record)
-        self._wait_until(past.next_attempt_at)
+        self._wait_until(record.next_attempt_at)
         return Outcome(f"{trouble}: {trouble.remedy}"), record
 
     async def _warned(self, record: AcmeRecord, trouble: AcmeTrouble, found: InForce | None) -> AcmeRecord:

@@ -7,9 +7,9 @@ from mailserver.cli.context import CliContext
 from mailserver.config.acme import needed_names, wanted_names
 from mailserver.mail.certificate import CertificateSummary
 from mailserver.net.acme_challenges import Showing
-from mailserver.net.acme_order import in_force, order, record_for, showing_for, without
+from mailserver.net.acme_order import failed, in_force, order, record_for, showing_for, without
 from mailserver.net.acme_values import AcmeTrouble, Fresh
-from mailserver.policy.renewal import Order, Past, after_failure, decide
+from mailserver.policy.renewal import Order, Past, decide
 from mailserver.store.acme_folder import AcmeFolder, AcmeRecord
 from mailserver.store.state_lock import StateLock, StateLocked
 
@@ -59,26 +59,9 @@ def _ordered(
         try:
             return order(context.config, folder, names, showing, time.sleep, time.time), kept
         except AcmeTrouble as trouble:
-            kept = _after(trouble, kept, now)
+            kept = failed(kept, trouble, now)
             names = without(names, trouble, context.config)
             if not names:
-                folder.write_record(_after(trouble, record, now))
+                folder.write_record(failed(record, trouble, now))
                 context.refuse(f"{trouble}: {trouble.remedy}")
             context.warn(f"{trouble}: {trouble.remedy}; the certificate goes without")
-
-
-def _after(trouble: AcmeTrouble, record: AcmeRecord, now: float) -> AcmeRecord:
-    past = after_failure(
-        Past(record.failures, record.next_attempt_at, record.suggested_at),
-        now,
-        trouble.wait_s,
-        is_limited=trouble.is_limited,
-    )
-    return replace(
-        record,
-        failures=past.failures,
-        failed_at=now,
-        next_attempt_at=past.next_attempt_at,
-        reason=str(trouble),
-        remedy=trouble.remedy,
-    )

@@ -6,14 +6,14 @@ For the running server and for the command line alike. Blocking; imports no Twis
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailserver.config import Acme, AcmeChallenge, Config
 from mailserver.config.acme import needed_names, wanted_names
 from mailserver.mail.certificate import CertificateSummary
 from mailserver.net.acme_challenges import Answers, DnsHook, OwnListener, Showing, Webroot
 from mailserver.net.acme_values import AcmeTrouble, Authority, Fresh
-from mailserver.policy.renewal import Standing
+from mailserver.policy.renewal import Past, Standing, after_failure
 from mailserver.store.acme_folder import AcmeFolder, AcmeRecord
 from mailserver.store.certificates import Unusable, key_kind, make_key, private_part, summary
 
@@ -79,6 +79,24 @@ def record_for(config: Config, folder: AcmeFolder) -> AcmeRecord:
         obtained_at=record.obtained_at,
         obtained_from=record.obtained_from,
         warned_for=record.warned_for,
+    )
+
+
+def failed(record: AcmeRecord, trouble: AcmeTrouble, now: float) -> AcmeRecord:
+    """What is remembered after an order that failed."""
+    past = after_failure(
+        Past(record.failures, record.next_attempt_at, record.suggested_at),
+        now,
+        trouble.wait_s,
+        is_limited=trouble.is_limited,
+    )
+    return replace(
+        record,
+        failures=past.failures,
+        failed_at=now,
+        next_attempt_at=past.next_attempt_at,
+        reason=str(trouble),
+        remedy=trouble.remedy,
     )
 
 
