@@ -192,7 +192,11 @@ def _restore_letters(context: CliContext, folder: Path, account: str, message: s
         _say(context, path, restore_mailbox(path, manifest, name, root), as_json=as_json)
         return
     for path in reversed(backups):
-        manifest = read_manifest(path)
+        try:
+            manifest = read_manifest(path)
+        except BackupTrouble as trouble:
+            context.warn(str(trouble))
+            continue
         found = letters_named(manifest, path, message, name)
         if found:
             break

@@ -78,6 +78,18 @@ def test_a_letter_comes_back_and_an_older_backup_is_asked_for_it(house):
     assert "no backup in backups has a letter 2.x" in house.refused("restore", str(house.backups), "--message", "2.x")
 
 
+def test_a_backup_that_cannot_be_read_does_not_hide_a_letter_in_an_older_one(house):
+    backup(house)
+    house.letter.unlink()
+    newest = backup(house)["folder"]
+    with open(f"{newest}/manifest.json", "w") as file:
+        file.write("damaged")
+    result = house("restore", str(house.backups), "--message", NAME)
+    assert result.exit_code == 0
+    assert "manifest.json is damaged" in result.stderr
+    assert house.letter.read_bytes() == LETTER
+
+
 def test_an_account_comes_back(house):
     made = backup(house)
     house.letter.unlink()
