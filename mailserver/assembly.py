@@ -5,7 +5,7 @@ threads do not survive a fork.
 """
 
 import resource
-from random import SystemRandom
+from random import Random
 from typing import Any
 
 from twisted.application.service import IService
@@ -299,7 +299,8 @@ class Assembly:
             mailboxes=QueuedMailboxWriter(self._files, self._maildirs, self.blocking),
             find_destination=self.find_destination,
             new_queue_id=self.new_queue_id,
-            random=SystemRandom(),
+            # Only spreads attempts over time, and asks the kernel for nothing at each.
+            random=Random(),
             sink=self._log,
             tell_failure=_tell_failure,
             suppression=self.suppression,
