@@ -1,6 +1,7 @@
 """Checks an SPF record by asking it, as receivers do, about each of our addresses (RFC 7208)."""
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from mailserver.mail.dns import CannotTell, IpAddress
 from mailserver.mail.fault import SyntaxFault
@@ -16,6 +17,8 @@ from mailserver.policy.spf.result import SpfIdentity, SpfResult, SpfVerdict
 # RFC 7208 4.6.4 allows no receiver more.
 _MAX_INCLUDES = 10
 _LIMIT_S = 20.0
+# Reserved (RFC 1112 4) and discarded (RFC 6666): nobody sends from there.
+_STRANGERS = (ip_address("240.0.0.1"), ip_address("100::1"))
 _OPEN = "it lets everybody send in your name (+all)"
 
 
@@ -64,7 +67,21 @@ async def _asked(record: Record, text: str, parsed: SpfRecord, look: Look) -> Fi
     if absent:
         reason = f"it does not name {', '.join(absent)}, who the configuration says send for you"
         return wrong(record, found, reason, publish=merged, is_harmful=True)
+    trouble = await _for_strangers(record, look)
+    if trouble:
+        return wrong(record, found, trouble, is_harmful=True)
     return right(record, found, _remark(record, parsed, look))
+
+
+async def _for_strangers(record: Record, look: Look) -> str:
+    """What is wrong with it for whom it does not mean; empty for nothing. Only this walks it to its end."""
+    for address in _STRANGERS:
+        result = await _verdict(record, address, look)
+        if result.verdict is SpfVerdict.PASS:
+            return _OPEN
+        if result.verdict is SpfVerdict.PERMERROR:
+            return f"others cannot evaluate it to its end, so it stops nobody: {result.problem}"
+    return ""
 
 
 async def _verdict(record: Record, address: IpAddress, look: Look) -> SpfResult:

@@ -290,3 +290,30 @@ def test_hashes_of_another_form_are_not_called_wrong(found, expected):
     finding = of_record(checked(zone), ("_25._tcp.mail.example.org", "TLSA"))
     assert finding.verdict is expected
     assert finding.is_failure == (expected is Verdict.WRONG)
+
+
+OTHERS = {f"i{number}.example": {"TXT": ["v=spf1 -all"]} for number in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        (" ".join(f"include:{name}" for name in OTHERS) + " -all", "cannot evaluate it to its end"),
+        ("include:nowhere.example -all", "cannot evaluate it to its end"),
+        ("include:open.example -all", "everybody"),
+        ("redirect=open.example", "everybody"),
+        ("ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all", "everybody"),
+    ],
+)
+def test_an_spf_record_is_read_to_its_end_and_not_only_until_it_names_us(terms, said):
+    zone = changed(ZONE, "example.org", TXT=[f"{OUR_SPF.rpartition(' ')[0]} {terms}"])
+    zone |= OTHERS | {"open.example": {"TXT": ["v=spf1 +all"]}}
+    finding = of_record(checked(zone), ("example.org", "TXT"))
+    assert (finding.verdict, finding.is_failure) == (Verdict.WRONG, True)
+    assert said in finding.reason
+
+
+def test_what_strangers_make_of_an_spf_record_may_stay_unknown():
+    zone = changed(ZONE, "example.org", TXT=[f"{OUR_SPF.rpartition(' ')[0]} include:silent.example -all"])
+    zone["silent.example"] = {"rcode": "SERVFAIL"}
+    assert of_record(checked(zone), ("example.org", "TXT")).verdict is Verdict.RIGHT
