@@ -26,6 +26,8 @@ async def check_mx(record: Record, look: Look) -> Finding:
     hosts = sorted(answer, key=lambda one: one.preference)[:MAX_HOSTS]
     if all(not one.exchange for one in hosts):
         return wrong(record, found, f"a null MX says that {record.name} takes no mail at all (RFC 7505)")
+    if any(not one.exchange for one in hosts):
+        return wrong(record, found, "a null MX (.) stands beside others, and then some deliver nothing (RFC 7505 3)")
     here: list[MxRecord] = []
     trouble: CannotTell | None = None
     for one in hosts:

@@ -317,3 +317,10 @@ def test_what_strangers_make_of_an_spf_record_may_stay_unknown():
     zone = changed(ZONE, "example.org", TXT=[f"{OUR_SPF.rpartition(' ')[0]} include:silent.example -all"])
     zone["silent.example"] = {"rcode": "SERVFAIL"}
     assert of_record(checked(zone), ("example.org", "TXT")).verdict is Verdict.RIGHT
+
+
+def test_a_null_mx_beside_a_real_one_is_wrong():
+    zone = changed(ZONE, "example.org", MX=[[0, "."], [10, "mail.example.org"]])
+    finding = of_record(checked(zone), ("example.org", "MX"))
+    assert (finding.verdict, finding.is_failure) == (Verdict.WRONG, True)
+    assert "a null MX" in finding.reason
