@@ -20,6 +20,7 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
 from mailserver.mail.dns import IpAddress
+from mailserver.net.bounded_answer import connect_bounded
 from mailserver.net.tls_client import trust_root
 from mailserver.ports import ConnectionFailed, Resolver
 
@@ -116,7 +117,7 @@ class PolicyHosts:
 
 
 class ToAddress:
-    """Twisted's `IAgentEndpointFactory`: whatever is asked for, this endpoint."""
+    """Twisted's `IAgentEndpointFactory`, and the endpoint it gives: whatever is asked for, this one, bounded."""
 
     def __init__(self, endpoint: Any) -> None:
         self._endpoint = endpoint
@@ -124,7 +125,11 @@ class ToAddress:
     def endpointForURI(self, uri: object) -> Any:
         """The one."""
         del uri
-        return self._endpoint
+        return self
+
+    def connect(self, factory: Any) -> Any:
+        """As an endpoint."""
+        return connect_bounded(self._endpoint, factory, MAX_OCTETS)
 
 
 class Body(Protocol):

@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from mailserver.mail.reply import printable
 from mailserver.maillog import NeighborBack, NeighborDown, Sink
+from mailserver.net.bounded_answer import connect_bounded
 from mailserver.policy.rspamd import MAX_ANSWER_OCTETS, NoAnswer, read_answer
 from mailserver.ports import Blocking, Clock, Lane, Overloaded, StoredContent
 from mailserver.ports.scanning import NotScanned, Scanned, ScanRequest
@@ -223,7 +224,7 @@ class _Place:
     def connect(self, factory: Any) -> Any:
         """As an endpoint; without two lines in the log for each message."""
         factory.noisy = False
-        return self._endpoint.connect(factory)
+        return connect_bounded(self._endpoint, factory, MAX_ANSWER_OCTETS)
 
 
 @implementer(IBodyProducer)

@@ -102,6 +102,8 @@ async def test_a_policy_is_fetched(host):
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n" + b"ff\r\n" + b"x" * 255
          + b"\r\n" + b"4000\r\n" + (b"x" * 16384 + b"\r\n4000\r\n") * 5, "longer than 65536"),
         (b"\x00garbage\r\n\r\n", ""),
+        # A stranger's host: fields without end took a gigabyte in three seconds.
+        (b"HTTP/1.1 200 OK\r\n" + b"X-A: y\r\n" * 50_000, "its answer is too long"),
     ],
 )  # fmt: skip
 @pytest_twisted.ensureDeferred

@@ -175,8 +175,12 @@ UGLY = {
     "silence": ((b"", "stay"), "no answer within 0.3 s"),
     "a slow drip": ((answered(NO_ACTION)[0], "drip"), "no answer within 0.3 s"),
     "a slow drip of head": ((b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000, "drip"), "no answer within 0.3 s"),
-    "an endless head": ((b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 400_000,), ""),
+    "an endless head": ((b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 400_000,), "its answer is too long"),
     "an endless line": ((b"HTTP/1.1 200 " + b"y" * 3_000_000,), ""),
+    "endless fields of all kinds": (
+        (b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % one for one in range(200_000)) + b"\r\n",),
+        "its answer is too long",
+    ),
     "10 MB": (answered(b" " * 10_000_000), "its answer is too long"),
     "no length, 10 MB": (
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b" " * 10_000_000,),
