@@ -17,7 +17,7 @@ from mailserver.relay.gathered_writes import GatheredWrites
 from mailserver.store.accounts import AccountsError, AccountsFile
 from mailserver.store.accounts_edit import NoSuchEntry, editing
 from mailserver.store.passwords import Passwords
-from mailserver.store.scram_keys import scram_line
+from mailserver.store.scram_keys import salt_of, scram_line
 
 GATHER_S = 5.0
 # A file that could not be written probably may not be written at all; it is tried again after so long.
@@ -121,10 +121,16 @@ class LoginUpgrades:
                             continue
                     except NoSuchEntry:
                         continue
+                    scram = better.scram
+                    if scram and salt_of(scram) != (document.salt(mailbox, of_devices=True) or salt_of(scram)):
+                        # A device came meanwhile, and all keys of an account have one salt: the next login makes them.
+                        scram = ""
+                    if better.hash == better.stored and not scram:
+                        continue
                     if better.hash != better.stored:
                         # Before the file has it: the server may read it at any moment.
                         self._note(better)
-                    document.set_password(mailbox, better.hash, better.scram)
+                    document.set_password(mailbox, better.hash, scram)
         except AccountsError as error:
             return str(error)
         return ""

@@ -126,10 +126,16 @@ class AccountsDocument:
             del account["scram"]
         self.is_changed = True
 
-    def salt(self, mailbox: Mailbox) -> bytes | None:
-        """The salt that all SCRAM keys of this account have; None when there are none. Raises `NoSuchEntry`."""
+    def salt(self, mailbox: Mailbox, *, of_devices: bool = False) -> bytes | None:
+        """The salt that all SCRAM keys of this account have; None when there are none. Raises `NoSuchEntry`.
+
+        `of_devices`: without looking at the keys of its own password, which are to be replaced.
+        """
         account = self._account(mailbox)
-        lines = [account.get("scram", ""), *(one.get("scram", "") for one in account.get("devices", {}).values())]
+        lines = [
+            "" if of_devices else account.get("scram", ""),
+            *(one.get("scram", "") for one in account.get("devices", {}).values()),
+        ]
         return next((keys.salt for keys in map(read_keys, map(_without_tag, lines)) if keys is not None), None)
 
     def add_device(self, mailbox: Mailbox, device: Device) -> None:

@@ -65,6 +65,12 @@ def read_keys(text: str, of: str = "") -> ScramKeys | None:
     return ScramKeys(salt, int(count), stored, server)
 
 
+def salt_of(text: str) -> bytes | None:
+    """The salt in a line, of whatever password; None when it is no such line."""
+    keys = read_keys("$".join(text.split("$")[:3]))
+    return None if keys is None else keys.salt
+
+
 def is_keys_text(text: str) -> bool:
     """Whether this is a line of ours, of whatever password."""
     parts = text.split("$")

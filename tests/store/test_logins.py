@@ -11,9 +11,10 @@ from mailserver.maillog import Trouble
 from mailserver.ports import Lane, Overloaded, Use
 from mailserver.store.accounts import AccountsFile
 from mailserver.store.accounts_edit import editing
+from mailserver.store.app_passwords import Device, hash_app_password
 from mailserver.store.logins import MAX_REMEMBERED, REMEMBERED_S, Logins
 from mailserver.store.passwords import Passwords, Verdict
-from mailserver.store.scram_keys import scram_line
+from mailserver.store.scram_keys import make_keys, scram_line
 from tests.fakes.awaiting import run
 from tests.fakes.clock import FakeClock
 from tests.fakes.directory import box
@@ -403,3 +404,20 @@ def test_the_domain_of_a_bare_name_that_nobody_has_differs_from_name_to_name(tmp
         return house.logins.scram(login, Use.POP3).salt
 
     assert len({salt(f"n{number}") == salt(f"n{number}@example.org") for number in range(40)}) == 2
+
+
+def test_a_device_that_comes_while_keys_are_made_has_the_same_salt_in_the_end(tmp_path):
+    """Of two salts a client that gives the account's name could prove one password only, for good."""
+    house = House(tmp_path, makes_keys=True)
+    assert house.verify("alice@example.org", "alice's")
+    with house.edit() as document:
+        assert document.salt(ALICE) is None
+        document.add_device(ALICE, Device("phone", hash_app_password("x"), make_keys("x", document.salt(ALICE))))
+    house.settle()
+    house.clock.advance(REMEMBERED_S)
+    assert house.verify("alice@example.org", "alice's")
+    house.settle()
+    own = house.accounts.tables.credentials[ALICE.folded]
+    assert own.keys is not None
+    assert own.keys.salt == own.devices[0].keys.salt
+    assert len(house.logins.scram("alice@example.org", Use.POP3).candidates) == 2
