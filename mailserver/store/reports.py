@@ -231,6 +231,16 @@ def _shrink(connection: sqlite3.Connection, max_octets: int) -> int:
     """Remove the oldest reports until the rest is small enough; how many went."""
     gone = 0
     while _used_octets(connection) > max_octets:
+        # Counts for our own reports grow with whatever strangers send; they must not push out what others told.
+        whole = "SELECT coalesce(sum(length(what) + length(domain)), 0), count(*) FROM seen"
+        octets, number = connection.execute(whole).fetchone()
+        if octets > max_octets // 4:
+            fewest = (
+                "DELETE FROM seen WHERE (kind, day, domain, what) IN "
+                "(SELECT kind, day, domain, what FROM seen ORDER BY day, count LIMIT ?)"
+            )
+            connection.execute(fewest, (max(_SLICE, number // 10),))
+            continue
         # What nobody vouches for goes first: anybody can send it, to push out the rest.
         oldest = "DELETE FROM report WHERE number IN (SELECT number FROM report ORDER BY proven <> '', \"end\" LIMIT ?)"
         some = connection.execute(oldest, (_SLICE,)).rowcount

@@ -124,6 +124,16 @@ def test_a_flood_of_reports_does_not_fill_the_disk_until_somebody_prunes(tmp_pat
     assert "google.com" in {row.proven for row in rows(store)}
 
 
+def test_counts_for_our_own_reports_do_not_push_out_what_others_told(store):
+    store.add(REPORT, "example.org", "google.com", NOW)
+    flood = {Seen("dmarc", DAY, f"d{number}.example", "x" * 400): 1 for number in range(1000)}
+    store.count({**flood, Seen("dmarc", DAY, "honest.example", "x"): 50})
+    store.prune(0, 200_000)
+    assert len(rows(store)) == 2
+    assert store.seen("dmarc", DAY, "honest.example") == [("x", 50)]
+    assert len(store.due("dmarc", DAY + 1)) < 500
+
+
 def test_pruning_makes_no_file(store):
     assert store.prune(0, 1) == 0
     assert store.due("dmarc", 10) == []
