@@ -65,6 +65,8 @@ def test_what_is_over_the_cap_is_held_and_told_once(office):
     assert subject == "Mail from alice@example.org to other servers is held" and owner == "alice@example.org"
     assert "alice@example.org has sent more than 2 messages within 24 hours.\n" in text
     assert '[caps.accounts."alice@example.org"]' in text
+    # Not by its sender, which a thief may leave out.
+    assert "queue remove --login alice@example.org\n" in text and "--sender" not in text
     assert max(map(len, text.splitlines())) < 79
 
 
