@@ -44,8 +44,8 @@ SMALL = (
     Load("4 KiB, 1 kept open", 1, 600, keeps_open=True),
     Load("4 KiB, 10 kept open", 10, 2000, keeps_open=True),
 )
-# For servers that take their time.
-FEW = tuple(replace(load, messages=load.messages // 5) for load in SMALL)
+# For servers that take their time, and no more than a hundred messages on one connection.
+FEW = tuple(replace(load, messages=load.messages // 6) for load in SMALL)
 LARGE = (
     Load("25 MiB, 1 at a time", 1, 3, 25 << 20),
     Load("25 MiB, 8 at once", 8, 16, 25 << 20),
