@@ -73,7 +73,9 @@ def test_every_command_that_is_named_exists():
         known.add(name)
         known.update(f"{name} {one}" for one in getattr(command, "commands", {}))
     for text in (README, OPERATING):
-        for named in re.findall(r"`?mailserver ((?:account|alias|queue|suppression) [a-z|-]+|route|check-config)", text):
+        for named in re.findall(
+            r"`?mailserver ((?:account|alias|queue|suppression) [a-z|-]+|route|check-config)", text
+        ):
             group, _, rest = named.partition(" ")
             for one in rest.split("|"):
                 assert f"{group} {one}".strip() in known
