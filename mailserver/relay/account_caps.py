@@ -12,13 +12,11 @@ from mailserver.config import Caps
 from mailserver.mail.address import Mailbox, parse_mailbox
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.trace import login_of
-from mailserver.maillog import Sink, Trouble
+from mailserver.maillog import Sink
 from mailserver.policy.caps import Amount, Limits, Usage, why_over
 from mailserver.ports import Blocking, Clock, FindDestination, Lane, LocalMailboxes
 from mailserver.relay.gathered_writes import GatheredWrites
 from mailserver.store.caps_usage import CapsFile
-from mailserver.store.files import storage_error
-from mailserver.store.spool_json import Damaged, NewerFormat
 
 BY_CAP = "cap"
 # Changes are gathered for so long before they are written: a crash gives an account as much for free.
@@ -55,21 +53,8 @@ class AccountCaps:
 
     def load(self) -> None:
         """Read the file (blocking). What cannot be read is told, and every account begins anew."""
-        try:
-            found = self._file.read()
-        except Damaged as damage:
-            try:
-                where = f"it was set aside as {self._file.set_aside()}"
-            except OSError as trouble:
-                where = f"it could not be set aside: {storage_error(trouble)}"
-            self._sink(Trouble("", f"{self._file.path} is damaged", str(damage), f"{where}; accounts begin anew"))
-            return
-        except (NewerFormat, OSError) as trouble:
-            # Not to be written over: it belongs to another release, or its disk is in trouble.
-            self._writes.is_allowed = False
-            effect = "what accounts send is counted within this run only"
-            self._sink(Trouble("", str(self._file.path), str(trouble), effect))
-            return
+        effect = "what accounts send is counted within this run only"
+        found = self._writes.read(self._file, "accounts begin anew", effect) or {}
         for address, (told_at, hours, digests) in found.items():
             amounts = {hour: Amount(*amount) for hour, amount in hours.items()}
             self._usage[address] = Usage(amounts, dict.fromkeys(digests), told_at)

@@ -2,12 +2,31 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
 
 from mailserver.maillog import Sink, Trouble
 from mailserver.ports import Cancellable, Clock, Overloaded
 from mailserver.store.files import storage_error
+from mailserver.store.spool_json import Damaged, NewerFormat
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class KeptFile(Protocol[T_co]):
+    """A file that can be read, or moved away when it is damaged (blocking)."""
+
+    path: Path
+
+    def read(self) -> T_co:
+        """What is there. Raises `OSError`, `Damaged` or `NewerFormat`."""
+        ...
+
+    def set_aside(self) -> Path:
+        """Where it is now. Raises `OSError`."""
+        ...
 
 
 class GatheredWrites:
@@ -31,6 +50,26 @@ class GatheredWrites:
         self._is_told = False
         self._is_stopped = False
         self.is_allowed = True
+
+    def read(self, file: KeptFile[T], anew: str, for_this_run: str) -> T | None:
+        """What the file holds (blocking). None, and told, when it cannot be used.
+
+        A damaged one is set aside: `anew` says what begins without it. Any other is left alone and never written over:
+        `for_this_run` says what that means.
+        """
+        try:
+            return file.read()
+        except Damaged as damage:
+            try:
+                where = f"it was set aside as {file.set_aside()}"
+            except OSError as trouble:
+                where = f"it could not be set aside: {storage_error(trouble)}"
+            self._sink(Trouble("", f"{file.path} is damaged", str(damage), f"{where}; {anew}"))
+        except (NewerFormat, OSError) as trouble:
+            # It belongs to another release, or its disk is in trouble.
+            self.is_allowed = False
+            self._sink(Trouble("", str(file.path), str(trouble), for_this_run))
+        return None
 
     def later(self) -> None:
         """Something has changed."""

@@ -1,10 +1,8 @@
 """What is remembered of other servers: answers from memory, writes behind the back of mail. Async over doors."""
 
-from mailserver.maillog import Sink, Trouble
+from mailserver.maillog import Sink
 from mailserver.ports import Blocking, Clock, Lane, PeerTls
 from mailserver.relay.gathered_writes import GatheredWrites
-from mailserver.store.files import storage_error
-from mailserver.store.spool_json import Damaged, NewerFormat
 from mailserver.store.tls_history import TlsHistoryFile
 
 MAX_HOSTS = 10_000
@@ -24,19 +22,8 @@ class PeerHistory:
 
     def load(self) -> None:
         """Read the file (blocking). What cannot be read is told, and mail goes on without it."""
-        try:
-            self._hosts = self._file.read()
-        except Damaged as damage:
-            try:
-                where = f"it was set aside as {self._file.set_aside()}"
-            except OSError as trouble:
-                where = f"it could not be set aside: {storage_error(trouble)}"
-            self._sink(Trouble("", f"{self._file.path} is damaged", str(damage), f"{where}; the list begins empty"))
-        except (NewerFormat, OSError) as trouble:
-            # Not to be written over: it belongs to another release, or its disk is in trouble.
-            self._writes.is_allowed = False
-            effect = "servers that stop to offer TLS are noticed only within this run"
-            self._sink(Trouble("", str(self._file.path), str(trouble), effect))
+        effect = "servers that stop to offer TLS are noticed only within this run"
+        self._hosts = self._writes.read(self._file, "the list begins empty", effect) or {}
 
     def tls(self, host: str) -> PeerTls | None:
         """What is known of a host."""
