@@ -4,7 +4,7 @@
 # make test-peers     tests against other programs (tests/peers/fetch_peers.sh gets them)
 # make test-scarce    disks that are full or slow, clocks that are set (root, or unshare -rm; libfaketime, strace)
 # make test-packaging the plugin is found however the package was installed
-# make internet       two domains set up on a made-up internet: mail both ways, each record broken in turn (a minute)
+# make internet       domains set up on a made-up internet: mail both ways, each record broken in turn, signed zones (a minute)
 # make bench          benchmarks
 # make hostile        strangers who mean it harm, at full scale, and how long a failed login takes
 # make soak           kill -9 under load, a thousand times; soak-short is fifty

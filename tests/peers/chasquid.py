@@ -37,10 +37,12 @@ class Chasquid:
         users: dict[str, str] | None = None,
         puts_off: bool = False,
         relay_to: int | None = None,
+        host: str = HOST,
+        port: int = 0,
     ) -> None:
         self.home = home
         self.domain = domain
-        self.port = free_port()
+        self.host, self.port = host, port or free_port()
         self.submission_port = free_port()
         self._mailboxes = home / "mailboxes"
         conf = home / "conf"
@@ -53,7 +55,7 @@ class Chasquid:
         shutil.copy(certificate.private_key, conf / "certs" / f"mx.{domain}" / "privkey.pem")
         (conf / "chasquid.conf").write_text(
             f'hostname: "mx.{domain}"\n'
-            f'smtp_address: "{HOST}:{self.port}"\n'
+            f'smtp_address: "{host}:{self.port}"\n'
             f'submission_address: "{HOST}:{self.submission_port}"\n'
             f'data_dir: "{home / "state"}"\n'
             f'mail_log_path: "{home / "chasquid.log"}"\n'
@@ -88,7 +90,7 @@ class Chasquid:
 
     def start(self) -> "Chasquid":
         """Start it and wait for its banner."""
-        self._daemon.start(self.port, b"220 ")
+        self._daemon.start(self.port, b"220 ", self.host)
         return self
 
     def stop(self) -> None:

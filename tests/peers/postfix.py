@@ -72,11 +72,13 @@ class Postfix:
         users: tuple[str, ...] = ("bob",),
         certificate: Certificate | None = None,
         settings: dict[str, str] | None = None,
+        host: str = HOST,
+        port: int = 0,
     ) -> None:
         need_root("Postfix")
         self.home = home
         self.domain = domain
-        self.port = free_port()
+        self.host, self.port = host, port or free_port()
         self._mailboxes = home / "mailboxes"
         self._log = home / "postfix.log"
         self._daemons = need_peer("usr/lib/postfix/sbin/master").removesuffix("/master")
@@ -87,7 +89,7 @@ class Postfix:
 
     def start(self) -> "Postfix":
         """Start it and wait for its banner."""
-        self._daemon.start(self.port, b"220 ")
+        self._daemon.start(self.port, b"220 ", self.host)
         return self
 
     def stop(self) -> None:
@@ -187,7 +189,7 @@ class Postfix:
         main.update(settings)
         conf = self.home / "conf"
         (conf / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in main.items()))
-        (conf / "master.cf").write_text(_MASTER.format(listen=f"{HOST}:{self.port}"))
+        (conf / "master.cf").write_text(_MASTER.format(listen=f"{self.host}:{self.port}"))
 
 
 def _give(path: Path, user: str, group: str | None = None) -> None:

@@ -54,10 +54,10 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
-def banner(port: int) -> bytes:
+def banner(port: int, host: str = HOST) -> bytes:
     """The first octets a server on `port` says; empty while there is none."""
     try:
-        with socket.create_connection((HOST, port), timeout=2) as connection:
+        with socket.create_connection((host, port), timeout=2) as connection:
             return connection.recv(512)
     except OSError:
         return b""
@@ -86,7 +86,7 @@ class Daemon:
         assert self._process is not None, f"{self.name} does not run"
         return self._process.pid
 
-    def start(self, port: int, greeting: bytes) -> None:
+    def start(self, port: int, greeting: bytes, host: str = HOST) -> None:
         """Start it and wait until `port` answers with `greeting`; AssertionError with its log when it does not.
 
         An empty greeting stands for a server that lets its clients speak first.
@@ -102,7 +102,7 @@ class Daemon:
                 start_new_session=True,
             )
         end = time.monotonic() + START_TIMEOUT_S
-        while not (banner(port).startswith(greeting) if greeting else takes_connections(port)):
+        while not (banner(port, host).startswith(greeting) if greeting else takes_connections(port)):
             if self._process.poll() is not None or time.monotonic() > end:
                 self.stop()
                 raise AssertionError(f"{self.name} did not answer on port {port}; its log:\n{self.read_log()}")
