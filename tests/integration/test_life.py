@@ -193,8 +193,13 @@ def test_a_message_in_the_middle_is_not_taken_and_the_client_is_told(tmp_path):
         assert server.messages(ALICE) == []
 
 
+def at_a_terminal():
+    """A shell has the programs that it starts in the background ignore Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_sigint_stops_as_sigterm_does(tmp_path):
-    with Server(tmp_path) as server:
+    with Server(tmp_path, preexec=at_a_terminal) as server:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(LIMIT_S) == -signal.SIGINT
         assert "[mail#info] stopping sessions=" in server.log
