@@ -203,9 +203,12 @@ class Server:
         """Everything it has printed and logged so far, over all starts."""
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
-    def wait_for_log(self, words: str, count: int = 1) -> None:
+    def wait_for_log(self, words: str, count: int = 1, limit_s: float = LIMIT_S) -> None:
         """Wait until these words stand in the log (so many times)."""
-        wait_until(lambda: self.log.count(words) >= count, f"{words!r} in the log:\n{self.log}")
+        try:
+            wait_until(lambda: self.log.count(words) >= count, repr(words), limit_s)
+        except AssertionError as late:
+            raise AssertionError(f"{late} in the log:\n{self.log}") from None
 
     @property
     def ca(self) -> Path:
