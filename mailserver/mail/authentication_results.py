@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mailserver.mail.address import canonical_domain
+from mailserver.mail.headers import field_end
 from mailserver.mail.reply import printable
 
 NAME = b"authentication-results"
@@ -164,20 +165,10 @@ def without_forged(section: bytes, authserv_id: str) -> bytes:
     kept: list[bytes] = []
     position = 0
     for found in _FIELD.finditer(section):
-        stop = _field_end(section, found.end())
+        stop = field_end(section, found.end())
         if is_ours(section[found.end() : stop], authserv_id):
             kept.append(section[position : found.start()])
             position = stop
     if not position:
         return section
     return b"".join((*kept, section[position:]))
-
-
-def _field_end(section: bytes, position: int) -> int:
-    """Behind the folds and the line end of the field in which `position` is."""
-    while True:
-        position = section.find(b"\n", position) + 1
-        if not position:
-            return len(section)
-        if section[position : position + 1] not in (b" ", b"\t"):
-            return position

@@ -88,3 +88,13 @@ def first_value(section: bytes, name: bytes) -> bytes:
     """The value of the first field of this lower-case name, unfolded; empty when there is none."""
     found = next(fields_named(section, name), None)
     return b"" if found is None else found.value
+
+
+def field_end(section: bytes, position: int) -> int:
+    """Behind the folds and the line end of the field in which `position` is."""
+    while True:
+        position = section.find(b"\n", position) + 1
+        if not position:
+            return len(section)
+        if section[position : position + 1] not in (b" ", b"\t"):
+            return position

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from mailserver.mail.headers import field_end
+
 # The Maildir++ folder. Dovecot and most mail programs call it so.
 JUNK_FOLDER = "Junk"
 # What the fields may take in all.
@@ -112,15 +114,5 @@ def without_marks(content: bytes) -> bytes:
     position = 0
     for found in _FORGED.finditer(seen):
         kept.append(seen[position : found.start()])
-        position = _field_end(seen, found.end())
+        position = field_end(seen, found.end())
     return b"".join((*kept, content[position:])) if position else content
-
-
-def _field_end(section: bytes, position: int) -> int:
-    """Behind the folds and the line end of the field in which `position` is."""
-    while True:
-        position = section.find(b"\n", position) + 1
-        if not position:
-            return len(section)
-        if section[position : position + 1] not in (b" ", b"\t"):
-            return position
