@@ -29,6 +29,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from mailserver.mail.certificate import covers
+from mailserver.store.certificates import names_of
 from mailserver.store.files import Files
 
 # Forward secrecy first; plain RSA stays for scanners and other old devices, for which the alternative is no TLS at all.
@@ -159,16 +160,8 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _facts(certificate: x509.Certificate) -> CertificateFacts:
-    names: list[str] = []
-    try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names += alternative.get_values_for_type(x509.DNSName)
-        names += [str(address) for address in alternative.get_values_for_type(x509.IPAddress)]
-    except x509.ExtensionNotFound:
-        # A certificate of the old kind: only the CN names the host.
-        names += [str(part.value) for part in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return CertificateFacts(
-        names=tuple(names),
+        names=names_of(certificate),
         not_after=certificate.not_valid_after_utc.timestamp(),
         is_self_signed=certificate.subject == certificate.issuer,
     )

@@ -37,6 +37,17 @@ def summary(pem: bytes) -> CertificateSummary:
     return _summary(_chain(pem)[0])
 
 
+def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Whom it is for. Raises `ValueError` for one that does not say it in a readable way."""
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        # A certificate of the old kind: only the CN names the host.
+        return tuple(_common_names(certificate.subject))
+    addresses = map(str, alternative.get_values_for_type(x509.IPAddress))
+    return (*alternative.get_values_for_type(x509.DNSName), *addresses)
+
+
 def make_key(kind: str) -> bytes:
     """A new private key, `p256` or `rsa2048`, as PEM (PKCS #8)."""
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -97,13 +108,8 @@ def _private_key(pem: bytes) -> PrivateKeyTypes:
 
 
 def _summary(certificate: x509.Certificate) -> CertificateSummary:
-    names: list[str] = []
     try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names += alternative.get_values_for_type(x509.DNSName)
-        names += [str(address) for address in alternative.get_values_for_type(x509.IPAddress)]
-    except x509.ExtensionNotFound:
-        names += _common_names(certificate.subject)
+        names = names_of(certificate)
     except ValueError as fault:
         raise Unusable(f"the certificate cannot be read ({fault})") from None
     public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -111,7 +117,7 @@ def _summary(certificate: x509.Certificate) -> CertificateSummary:
     digest.update(public)
     is_self_signed = certificate.subject == certificate.issuer
     return CertificateSummary(
-        names=tuple(names),
+        names=names,
         issuer="itself" if is_self_signed else _issuer(certificate.issuer),
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
