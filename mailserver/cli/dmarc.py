@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from mailserver.cli.context import CliContext
+from mailserver.cli.history import ask_history
 from mailserver.cli.period import seconds
 from mailserver.mail.reports import DAY_S
 from mailserver.policy.reports.dmarc_summary import Source, Summary, sentences, summaries
-from mailserver.store.journal_format import JournalDamaged, JournalUnavailable
+from mailserver.store.journal_format import JournalUnavailable
 from mailserver.store.reports_format import reports_path
 from mailserver.store.reports_read import ReportReader
 
@@ -144,18 +145,7 @@ def _octets(context: CliContext, name: str, most: int) -> bytes | None:
 
 def read_reports_file(context: CliContext, ask: Callable[[ReportReader], T]) -> T | None:
     """An answer from the file of reports; None when there is none yet. Raises `Refusal` for trouble."""
-    path = reports_path(context.config.storage.state)
-    try:
-        with ReportReader(path) as reader:
-            return ask(reader)
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        context.refuse(f"{error.filename}: permission denied: run this as root or as the user the server runs as")
-    except JournalUnavailable as error:
-        context.refuse(str(error))
-    except JournalDamaged as error:
-        context.refuse(f"{path} cannot be read: {error}; the server sets it aside when it next writes")
+    return ask_history(context, ReportReader, reports_path(context.config.storage.state), ask)
 
 
 def own_addresses(context: CliContext) -> frozenset[str]:

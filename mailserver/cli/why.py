@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from mailserver.cli.context import CliContext
+from mailserver.cli.history import ask_history
 from mailserver.cli.period import seconds
 from mailserver.cli.queue_text import moment
 from mailserver.cli.why_life import Findings, Life, Question, question, search
@@ -14,7 +15,7 @@ from mailserver.cli.why_now import queued_message, standings
 from mailserver.cli.why_text import REFUSALS, as_object, attempt_line, event_object, page
 from mailserver.mail.reply import printable
 from mailserver.store.control_socket import ControlFailed, ControlUnavailable, Request, ask
-from mailserver.store.journal_format import JournalDamaged, JournalUnavailable, journal_path
+from mailserver.store.journal_format import journal_path
 from mailserver.store.journal_read import Covered, JournalReader
 
 _FLUSH_S = 5.0
@@ -83,18 +84,11 @@ def _flush(context: CliContext) -> bool:
 
 
 def _searched(context: CliContext, asked: Question, since: float, limit: int) -> tuple[Findings, Covered | None, int]:
-    path = journal_path(context.config.storage.state)
-    try:
-        with JournalReader(path) as reader:
-            return search(reader, asked, since, limit), reader.covered(), reader.losses(since)
-    except FileNotFoundError:
-        return Findings([], [], has_more=False), None, 0
-    except PermissionError as error:
-        context.refuse(f"{error.filename}: permission denied: run this as root or as the user the server runs as")
-    except JournalUnavailable as error:
-        context.refuse(str(error))
-    except JournalDamaged as error:
-        context.refuse(f"{path} cannot be read: {error}; the server sets it aside when it next writes")
+    def ask(reader: JournalReader) -> tuple[Findings, Covered | None, int]:
+        return search(reader, asked, since, limit), reader.covered(), reader.losses(since)
+
+    found = ask_history(context, JournalReader, journal_path(context.config.storage.state), ask)
+    return found or (Findings([], [], has_more=False), None, 0)
 
 
 def _covers_object(covered: Covered | None, lost: int) -> dict[str, object]:
