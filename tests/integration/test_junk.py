@@ -2,17 +2,14 @@
 
 import json
 import smtplib
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-from tests.integration.server import ALICE, BOB, HOST, LIMIT_S, Server, free_ports, wait_until
+from tests.integration.names import name_server
+from tests.integration.server import ALICE, BOB, HOST, LIMIT_S, Server, wait_until
 
-ROOT = Path(__file__).parents[2]
 LISTED = {"A": ["127.0.0.4"], "TXT": ["listed: https://zen.example/?q=127.0.0.1"]}
 ZONE = {
     "1.0.0.127.zen.example": {"rcode": "NXDOMAIN"},
@@ -26,13 +23,8 @@ ZONE = {
 
 @pytest.fixture
 def names(tmp_path):
-    zone, (port,) = tmp_path / "zone.json", free_ports(1)
-    zone.write_text(json.dumps(ZONE))
-    command = [sys.executable, "-m", "tests.fakes.dns_server", "--port", str(port), str(zone)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline().startswith(b"ready")
+    with name_server(tmp_path, ZONE) as port:
         yield port
-        process.kill()
 
 
 class Rspamd(ThreadingHTTPServer):

@@ -4,17 +4,14 @@ import gzip
 import json
 import smtplib
 import sqlite3
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.integration.server import ALICE, HOST, LIMIT_S, Server, free_ports
+from tests.integration.names import name_server
+from tests.integration.server import ALICE, HOST, LIMIT_S, Server
 from tests.policy.reports.samples import BEGIN, END, GOOGLE, mail
 
-ROOT = Path(__file__).parents[2]
 ZONE = {
     "google.com": {"TXT": ["v=spf1 ip4:127.0.0.0/8 -all"]},
     "_dmarc.google.com": {"TXT": ["v=DMARC1; p=reject; rua=mailto:rua@google.com"]},
@@ -23,13 +20,8 @@ ZONE = {
 
 @pytest.fixture
 def names(tmp_path):
-    zone, (port,) = tmp_path / "zone.json", free_ports(1)
-    zone.write_text(json.dumps(ZONE))
-    command = [sys.executable, "-m", "tests.fakes.dns_server", "--port", str(port), str(zone)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline().startswith(b"ready")
+    with name_server(tmp_path, ZONE) as port:
         yield port
-        process.kill()
 
 
 def test_a_report_comes_in_and_our_own_are_counted(tmp_path, names):

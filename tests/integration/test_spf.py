@@ -1,16 +1,12 @@
 """SPF in the real process, with a name server on loopback."""
 
-import json
 import smtplib
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.integration.server import ALICE, HOST, LIMIT_S, Server, free_ports
+from tests.integration.names import name_server
+from tests.integration.server import ALICE, HOST, LIMIT_S, Server
 
-ROOT = Path(__file__).parents[2]
 ZONE = {
     "good.example": {"TXT": ["v=spf1 include:_spf.good.example -all", "something else"]},
     # Longer than what UDP holds here, so that the answer is asked for again over TCP.
@@ -24,13 +20,8 @@ ZONE = {
 
 @pytest.fixture
 def names(tmp_path):
-    zone, (port,) = tmp_path / "zone.json", free_ports(1)
-    zone.write_text(json.dumps(ZONE))
-    command = [sys.executable, "-m", "tests.fakes.dns_server", "--port", str(port), str(zone)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline().startswith(b"ready")
+    with name_server(tmp_path, ZONE) as port:
         yield port
-        process.kill()
 
 
 def settings(port, **authentication):
