@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
+from mailserver.net.policy_host import ToAddress
 from mailserver.ports import Blocking, Clock, Dialer, Resolver
 from mailserver.survey.doors import Page, SurveyDoors, WebTrouble
 from mailserver.survey.machine import LinuxMachine
@@ -92,7 +95,7 @@ class SimpleWeb:
         from twisted.web.http_headers import Headers
 
         try:
-            agent = Agent(self._reactor, connectTimeout=_WEB_S)
+            agent = Agent.usingEndpointFactory(self._reactor, _Bounded(self._reactor))
             headers = Headers({"User-Agent": ["mailserver"]})
             response: Any = await agent.request(b"GET", url.encode("ascii"), headers)
             start = _Start()
@@ -111,6 +114,24 @@ class SimpleWeb:
             # The clock of whoever sends us elsewhere is as good as any other.
             return Page("", _seconds(date))
         return Page(body.decode("utf-8", "replace"), _seconds(date))
+
+
+class _Bounded:
+    """Twisted's `IAgentEndpointFactory`: as its own, but no answer takes more memory than it may."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def endpointForURI(self, uri: Any) -> Any:
+        """Where to connect."""
+        from twisted.web.error import SchemeNotSupported
+
+        endpoint: Any = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=_WEB_S)
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(optionsForClientTLS(uri.host.decode("ascii")), endpoint)
+        elif uri.scheme != b"http":
+            raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
+        return ToAddress(endpoint)
 
 
 class _Start(Protocol):

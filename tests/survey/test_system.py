@@ -3,6 +3,7 @@
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -66,6 +67,37 @@ async def test_what_is_no_page_is_trouble(web, path):
         await SimpleWeb(reactor).get(path.format(web))
     assert str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Endless(Protocol):
+    """Sends header fields for as long as somebody takes them, or 8 MB of them."""
+
+    sent = 0
+
+    def connectionMade(self):
+        self.transport.write(b"HTTP/1.1 200 OK\r\n")
+        self.transport.registerProducer(self, False)
+
+    def resumeProducing(self):
+        Endless.sent += 64_000
+        self.transport.write(b"X-A: b\r\n" * 8000)
+        if Endless.sent > 8_000_000:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def stopProducing(self):
+        self.transport.unregisterProducer()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_without_end_takes_no_memory():
+    port = reactor.listenTCP(0, Factory.forProtocol(Endless), interface="127.0.0.1")
+    try:
+        with pytest.raises(WebTrouble):
+            await SimpleWeb(reactor).get(f"http://127.0.0.1:{port.getHost().port}/")
+        assert Endless.sent < 8_000_000
+    finally:
+        await port.stopListening()
 
 
 @pytest_twisted.ensureDeferred
