@@ -126,42 +126,13 @@ class Assembly:
             log=log,
             tell_tls=self.reports.tell_tls,
         )
-        self.dkim_keeper = DkimKeeper(
-            DkimKeyFolder(config.storage.state),
-            self.resolver,
-            blocking=blocking,
-            clock=clock,
-            log=log,
-            queue_life_s=config.relay.longest_life,
-        )
+        self.dkim_keeper = self._dkim_keeper()
         self._signer = Signer(self.dkim_keeper.keys_of, blocking, clock)
-        self.suppression = Suppressor(
-            SuppressionFile(config.storage.state, files),
-            SuppressionList(config.relay.suppress_after, config.relay.suppress_for),
-            blocking,
-            clock,
-            log,
-        )
+        self.suppression = self._suppressor()
         self._junk_folders = junk_folders(config, foundation.accounts)
-        self.caps = AccountCaps(
-            config.caps,
-            CapsFile(config.storage.state, files),
-            self.find_destination,
-            lambda *told: self.notes.send(*told),
-            blocking=blocking,
-            clock=clock,
-            sink=log,
-        )
+        self.caps = self._caps()
         self.runner = self._runner()
-        self.committer = GroupCommitter(
-            CommitWriter(files, self._maildirs, self.spool.paths),
-            self.runner.added,
-            blocking,
-            clock,
-            reactor.callFromThread,
-            (config.storage.maildirs, config.storage.state),
-            config.storage.min_free,
-        )
+        self.committer = self._committer(reactor)
         self.challenges = Challenges()
         self.notes = PostmasterNotes(self.reporter, self.committer, self.new_queue_id, clock, log)
         acme_commands, self._acme_services = acme_parts(
@@ -188,6 +159,49 @@ class Assembly:
         self._smtp = self._smtp_doors(reactor)
         self.front_desk = self._front_desk(reactor)
         self.pickup = self._pickup()
+
+    def _dkim_keeper(self) -> DkimKeeper:
+        return DkimKeeper(
+            DkimKeyFolder(self._config.storage.state),
+            self.resolver,
+            blocking=self.blocking,
+            clock=self._clock,
+            log=self._log,
+            queue_life_s=self._config.relay.longest_life,
+        )
+
+    def _suppressor(self) -> Suppressor:
+        relay = self._config.relay
+        return Suppressor(
+            SuppressionFile(self._config.storage.state, self._files),
+            SuppressionList(relay.suppress_after, relay.suppress_for),
+            self.blocking,
+            self._clock,
+            self._log,
+        )
+
+    def _caps(self) -> AccountCaps:
+        return AccountCaps(
+            self._config.caps,
+            CapsFile(self._config.storage.state, self._files),
+            self.find_destination,
+            lambda *told: self.notes.send(*told),  # made later: they go through the committer, and that to the queue
+            blocking=self.blocking,
+            clock=self._clock,
+            sink=self._log,
+        )
+
+    def _committer(self, reactor: Any) -> GroupCommitter:
+        storage = self._config.storage
+        return GroupCommitter(
+            CommitWriter(self._files, self._maildirs, self.spool.paths),
+            self.runner.added,
+            self.blocking,
+            self._clock,
+            reactor.callFromThread,
+            (storage.maildirs, storage.state),
+            storage.min_free,
+        )
 
     def _smtp_doors(self, reactor: Any) -> SmtpDoors:
         weigher = make_weigher(
