@@ -18,8 +18,10 @@ import smtplib
 import socket
 import ssl
 import subprocess
-import time
 from contextlib import ExitStack
+
+import dns.message
+import dns.query
 
 from mailserver.setup.listening import ALL
 from tests.fakes.zone import zone_value
@@ -27,6 +29,8 @@ from tests.integration.server import LIMIT_S, MAILSERVER, SERVICES, Server, take
 from tests.peers.certificates import Authority
 from tests.peers.pebble import FakeDns, Pebble
 
+# A name of nobody's, by which the zone that is served can be told.
+EDITION = "edition.invalid"
 # What its owner wrote before setup came: where this internet is, and that nothing outside of it is asked.
 BEFORE = """\
 # A house on the loopback internet.
@@ -156,6 +160,7 @@ class Internet:
     def __init__(self, folder):
         self.folder = folder
         self.zone = {}
+        self._edition = 0
         self.houses = []
         self.offset = _free_offset()
         self.dns = FakeDns(folder / "dns", {})
@@ -204,11 +209,18 @@ class Internet:
         self._write(self.zone)
 
     def _write(self, zone):
-        """Whole, so that the name server never reads half of it; and it looks every 50 ms."""
+        """Whole, so that the name server never reads half of it; in force when this returns."""
+        self._edition += 1
         new = self.dns.zone_file.with_suffix(".new")
-        new.write_text(json.dumps(zone))
+        new.write_text(json.dumps(zone | {EDITION: {"TXT": [str(self._edition)]}}))
         new.replace(self.dns.zone_file)
-        time.sleep(0.12)
+        wait_until(lambda: self._served() == str(self._edition), "the new zone")
+
+    def _served(self):
+        """Which edition the name server answers from."""
+        query = dns.message.make_query(EDITION, "TXT")
+        answer = dns.query.udp(query, "127.0.0.1", port=self.dns.port, timeout=LIMIT_S)
+        return "".join(rdata.to_text().strip('"') for rrset in answer.answer for rdata in rrset)
 
 
 def _takes(address, port):
