@@ -43,6 +43,15 @@ class SmtpHost:
         self.listener = reactor.listenTCP(port, factory, interface=interface)
         self.port = self.listener.getHost().port
 
+    @property
+    def is_to_be_mute(self):
+        return MUTE in self.answers.values()
+
+    @property
+    def is_mute(self):
+        """Whether it has been asked what it keeps silent about."""
+        return any(connection.is_mute for connection in self.connections)
+
     def answer(self, verb):
         told = self.answers.get(verb)
         if isinstance(told, list):
@@ -63,6 +72,7 @@ class _Session(Protocol):
         self.in_content = False
         self.is_tls = False
         self.is_mute = False
+        self.is_lost = False
         self.message = Message()
 
     def connectionMade(self):
@@ -72,6 +82,9 @@ class _Session(Protocol):
             self.transport.startTLS(self.host.tls)
             self.is_tls = True
         self._say("BANNER")
+
+    def connectionLost(self, reason):
+        self.is_lost = True
 
     def dataReceived(self, data):
         self.buffer += data

@@ -1,6 +1,7 @@
 """The whole way out over real sockets of loopback: name server, hosts, TLS, kept connections, and ugly peers."""
 
 import random
+import select
 from ipaddress import ip_address
 
 import pytest
@@ -20,16 +21,14 @@ from mailserver.mail.envelope import Envelope, Recipient
 from mailserver.mail.outcome import Bounced, Delivered, Stage
 from mailserver.mail.outcome import Deferred as PutOff
 from mailserver.mail.route import FixedRoute, Login, MxRoute, SmarthostRoute, SmarthostTls
-from mailserver.net import dns_client
-from mailserver.net.clock import ReactorClock
 from mailserver.net.dialer import TcpDialer
 from mailserver.net.resolver import CachingResolver
 from mailserver.ports import StoredContent
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.mx import MxRules
-from mailserver.session.client_channel import Timeouts
 from mailserver.session.smtp_client import SmtpClientSession
 from tests.fakes.blocking import DirectBlocking
+from tests.fakes.clock import FakeClock
 from tests.fakes.dns_server import DnsServer
 from tests.fakes.smtp_host import DROP, MUTE, SmtpHost
 
@@ -51,11 +50,15 @@ class ServerContext:
 
 
 class World:
-    """Two hosts on one port, 127.0.0.2 before 127.0.0.3, a name server that names them, and a transmitter."""
+    """Two hosts on one port, 127.0.0.2 before 127.0.0.3, a name server that names them, and a transmitter.
+
+    Sockets are real and time is not: nothing is ever too late by itself, on the slowest machine.
+    """
 
     def __init__(self, tmp_path):
         self.path = tmp_path / "queued"
         self.stops = []
+        self.clock = FakeClock()
         self.dns = DnsServer(
             {
                 "example.net": {"MX": [[10, "mx1.test"], [20, "mx2.test"]]},
@@ -74,20 +77,35 @@ class World:
         one = self.host(interface="127.0.0.2", **(first or {}))
         return one, self.host(interface="127.0.0.3", port=one.port, **(second or {}))
 
-    def transmitter(self, port=25, keep_s=0.0, **timeouts):
-        clock = ReactorClock(reactor)
-        times = Timeouts(**dict.fromkeys(("banner_s", "ehlo_s", "mail_s", "rcpt_s", "data_s", "eod_s"), 0.3) | timeouts)
+    def transmitter(self, port=25, keep_s=0.0):
         transmitter = MxTransmitter(
-            Outward("us.test", port, MxRules(allow_private=True), AttemptLimits(connect_s=1, keep_s=keep_s)),
-            resolver=CachingResolver(reactor, clock, [("127.0.0.1", self.dns.port)]),
+            Outward("us.test", port, MxRules(allow_private=True), AttemptLimits(connect_s=10, keep_s=keep_s)),
+            resolver=CachingResolver(reactor, self.clock, [("127.0.0.1", self.dns.port)]),
             dialer=TcpDialer(reactor),
-            converse=lambda stream, hop: SmtpClientSession(stream, hop, clock=clock, timeouts=times),
+            converse=lambda stream, hop: SmtpClientSession(stream, hop, clock=self.clock),
             blocking=DirectBlocking(),
-            clock=clock,
+            clock=self.clock,
             rng=random.Random(1),
         )
         self.stops.append(transmitter.close)
         return transmitter
+
+    async def until(self, condition, seconds=0.0):
+        """Wait for the sockets; `seconds` pass for the server at each look."""
+        while not condition():
+            await deferLater(reactor, 0.005)
+            self.clock.advance(seconds)
+
+    async def send(self, one, two):
+        """A message on its way to `one` and perhaps `two`; where a host keeps silent, time passes until it is given up.
+
+        A deadline has come when the connection is gone or the next host has been called.
+        """
+        sending = Deferred.fromCoroutine(self.transmitter(one.port).send(ROUTE, ENVELOPE, self.content()))
+        if one.is_to_be_mute:
+            await self.until(lambda: one.is_mute)
+            await self.until(lambda: sending.called or two.connections, seconds=601.0)
+        return await sending
 
     def content(self, octets=CONTENT):
         self.path.write_bytes(b"first part\n" + octets)
@@ -95,8 +113,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    monkeypatch.setattr(dns_client, "ROUNDS_S", (0.2,))
+def world(tmp_path):
     here = World(tmp_path)
     yield here
     for stop in reversed(here.stops):
@@ -124,7 +141,7 @@ async def test_what_arrives_is_what_was_queued_octet_for_octet(world):
 async def test_a_large_message_arrives_whole(world):
     one, _ = world.hosts()
     octets = b"Subject: large\r\n\r\n" + (b"." + b"z" * 900 + b"\r\n") * 10_000
-    outcomes = await world.transmitter(one.port, eod_s=10.0).send(ROUTE, ENVELOPE, world.content(octets))
+    outcomes = await world.transmitter(one.port).send(ROUTE, ENVELOPE, world.content(octets))
     assert kinds(outcomes) == [Delivered, Delivered]
     assert one.messages[0].content == octets
 
@@ -134,7 +151,7 @@ async def test_a_large_message_arrives_whole(world):
 async def test_opportunistic_tls_works_with_any_certificate(world, is_known):
     tls = ServerContext(trustme.CA().issue_cert("mx1.test" if is_known else "other.test"))
     one, _ = world.hosts({"tls": tls})
-    outcomes = await world.transmitter(one.port, ehlo_s=5.0).send(ROUTE, ENVELOPE, world.content())
+    outcomes = await world.transmitter(one.port).send(ROUTE, ENVELOPE, world.content())
     assert kinds(outcomes) == [Delivered, Delivered]
     assert outcomes[A].tls == "TLSv1.3" and one.messages[0].is_tls
     assert one.messages[0].content == CONTENT
@@ -159,7 +176,7 @@ async def test_a_smarthost_is_verified_and_logged_in_to(world, tmp_path):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     host = world.host(tls=ServerContext(authority.issue_cert("localhost")), login=("user", "secret"))
     login = Login("user", "secret")
-    transmitter, content = world.transmitter(ehlo_s=5.0), world.content()
+    transmitter, content = world.transmitter(), world.content()
     route = SmarthostRoute("localhost", host.port, SmarthostTls.STARTTLS, login, tmp_path / "ca.pem")
     assert kinds(await transmitter.send(route, ENVELOPE, content)) == [Delivered, Delivered]
     assert host.messages[0].is_tls
@@ -179,19 +196,19 @@ async def test_implicit_tls_to_a_smarthost(world, tmp_path):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     host = world.host(tls=ServerContext(authority.issue_cert("127.0.0.1")), implicit=True)
     route = SmarthostRoute("127.0.0.1", host.port, SmarthostTls.TLS, None, tmp_path / "ca.pem")
-    outcomes = await world.transmitter(ehlo_s=5.0).send(route, ENVELOPE, world.content())
+    outcomes = await world.transmitter().send(route, ENVELOPE, world.content())
     assert kinds(outcomes) == [Delivered, Delivered] and host.messages[0].is_tls
 
 
 @pytest_twisted.ensureDeferred
 async def test_one_connection_serves_many_messages_and_is_closed_after_a_while(world):
     one, _ = world.hosts()
-    transmitter, content = world.transmitter(one.port, keep_s=0.1), world.content()
+    transmitter, content = world.transmitter(one.port, keep_s=30.0), world.content()
     for _ in range(5):
         assert kinds(await transmitter.send(ROUTE, ENVELOPE, content)) == [Delivered, Delivered]
     assert len(one.connections) == 1 and len(one.messages) == 5
-    await deferLater(reactor, 0.3)
-    assert one.lines[-1] == "QUIT"
+    world.clock.advance(31)
+    await world.until(lambda: one.lines[-1] == "QUIT")
 
 
 @pytest_twisted.ensureDeferred
@@ -201,7 +218,7 @@ async def test_a_kept_connection_that_the_host_closed_is_replaced(world):
     await transmitter.send(ROUTE, ENVELOPE, content)
     one.connections[0].transport.write(b"421 4.4.2 idle too long\r\n")
     one.connections[0].transport.loseConnection()
-    await deferLater(reactor, 0.05)
+    await world.until(lambda: one.connections[0].is_lost)
     assert kinds(await transmitter.send(ROUTE, ENVELOPE, content)) == [Delivered, Delivered]
     assert len(one.connections) == 2
 
@@ -209,7 +226,7 @@ async def test_a_kept_connection_that_the_host_closed_is_replaced(world):
 @pytest_twisted.ensureDeferred
 async def test_messages_side_by_side_use_connections_of_their_own(world):
     one, _ = world.hosts()
-    transmitter, content = world.transmitter(one.port, keep_s=0.1, eod_s=5.0), world.content()
+    transmitter, content = world.transmitter(one.port, keep_s=30.0), world.content()
     sent = [Deferred.fromCoroutine(transmitter.send(ROUTE, ENVELOPE, content)) for _ in range(8)]
     assert all(kinds(outcomes) == [Delivered, Delivered] for outcomes in await gatherResults(sent))
     assert len(one.connections) == 8
@@ -245,7 +262,7 @@ ELSEWHERE = {
 @pytest_twisted.ensureDeferred
 async def test_a_host_in_trouble_costs_nothing_because_there_is_another(world, answers):
     one, two = world.hosts({"answers": answers})
-    outcomes = await world.transmitter(one.port).send(ROUTE, ENVELOPE, world.content())
+    outcomes = await world.send(one, two)
     assert kinds(outcomes) == [Delivered, Delivered]
     assert not one.messages and [message.content for message in two.messages] == [CONTENT]
 
@@ -267,7 +284,7 @@ HERE = {
 @pytest_twisted.ensureDeferred
 async def test_what_a_host_says_of_a_message_stands(world, answers, kind, stage):
     one, two = world.hosts({"answers": answers})
-    outcomes = await world.transmitter(one.port).send(ROUTE, ENVELOPE, world.content())
+    outcomes = await world.send(one, two)
     assert kinds(outcomes) == [kind, kind]
     assert outcomes[A].stage is stage
     assert not two.connections
@@ -295,12 +312,12 @@ async def test_too_many_recipients_are_continued_on_the_same_connection(world):
 async def test_a_host_that_stops_reading_is_given_up(world):
     one, two = world.hosts()
     content = world.content(b"Subject: x\r\n\r\n" + b"y" * 998 * 20_000 + b"\r\n")
-    sending = Deferred.fromCoroutine(
-        world.transmitter(one.port, block_s=0.5, eod_s=10.0).send(ROUTE, ENVELOPE, content)
-    )
-    while not one.lines or one.lines[-1] != "DATA":
-        await deferLater(reactor, 0)
+    sending = Deferred.fromCoroutine(world.transmitter(one.port).send(ROUTE, ENVELOPE, content))
+    await world.until(lambda: one.lines[-1:] == ["DATA"])
     one.connections[0].transport.pauseProducing()
+    # The content has begun to arrive, and the whole of it fits into no buffer.
+    await world.until(lambda: select.select([one.connections[0].transport], (), (), 0)[0])
+    await world.until(lambda: two.connections, seconds=4.0)
     outcomes = await sending
     # No final dot was said, so the other host may have it.
     assert kinds(outcomes) == [Delivered, Delivered]

@@ -16,7 +16,6 @@ from mailserver.mail.outcome import Bounced, Delivered, Stage
 from mailserver.mail.outcome import Deferred as PutOff
 from mailserver.mail.route import MxRoute
 from mailserver.maillog import TlsTrial, Tried
-from mailserver.net import dns_client
 from mailserver.net.clock import ReactorClock
 from mailserver.net.dialer import TcpDialer
 from mailserver.net.resolver import CachingResolver
@@ -24,7 +23,6 @@ from mailserver.ports import PeerTls, StoredContent
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.mx import MxRules
 from mailserver.relay.protection import ProtectionDoors
-from mailserver.session.client_channel import Timeouts
 from mailserver.session.smtp_client import SmtpClientSession
 from tests.fakes.blocking import DirectBlocking
 from tests.fakes.dns_server import DnsServer
@@ -95,7 +93,6 @@ class World:
     async def send(self, *, dane=True, sts=None, history=None, content=CONTENT, require=False, insists=False):
         clock = ReactorClock(reactor)
         resolver = CachingResolver(reactor, clock, [("127.0.0.1", self.dns.port)])
-        times = Timeouts(**dict.fromkeys(("banner_s", "ehlo_s", "mail_s", "rcpt_s", "data_s", "eod_s"), 2.0))
         doors = ProtectionDoors(
             resolver if dane else None,
             None if sts is None else Policies(sts),
@@ -105,10 +102,10 @@ class World:
             self.one.port,
         )
         transmitter = MxTransmitter(
-            Outward("us.test", self.one.port, MxRules(allow_private=True), AttemptLimits(connect_s=1, keep_s=0.0)),
+            Outward("us.test", self.one.port, MxRules(allow_private=True), AttemptLimits(connect_s=10, keep_s=0.0)),
             resolver=resolver,
             dialer=TcpDialer(reactor),
-            converse=lambda stream, hop: SmtpClientSession(stream, hop, clock=clock, timeouts=times),
+            converse=lambda stream, hop: SmtpClientSession(stream, hop, clock=clock),
             blocking=DirectBlocking(),
             clock=clock,
             rng=random.Random(1),
@@ -126,8 +123,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    monkeypatch.setattr(dns_client, "ROUNDS_S", (0.5,))
+def world(tmp_path):
     here = World(tmp_path)
     yield here
     for stop in reversed(here.stops):

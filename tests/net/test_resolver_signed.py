@@ -29,8 +29,7 @@ ZONE = {
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(dns_client, "ROUNDS_S", (0.05,))
+def server():
     server = DnsServer(dict(ZONE)).start(reactor)
     yield server
     pytest_twisted.blockon(server.stop())
