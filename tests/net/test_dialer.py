@@ -23,6 +23,7 @@ from mailserver.mail.dns import TlsaRecord
 from mailserver.net import stream as stream_module
 from mailserver.net.dialer import TcpDialer, _plain
 from mailserver.ports import ConnectionFailed, TlsFailed, TlsRequirement
+from tests.fakes.awaiting import until
 
 LOOPBACK = ip_address("127.0.0.1")
 
@@ -192,9 +193,9 @@ async def test_the_end_comes_after_what_was_said(serve, dial):
     server = serve(greeting=b"421 goodbye\r\n")
     stream = await dial(server)
     assert stream.peer == f"127.0.0.1:{server.port}"
-    await deferLater(reactor, 0.02)
+    await until(lambda: stream._unread_octets)
     server.peers[0].transport.loseConnection()
-    await deferLater(reactor, 0.02)
+    await until(lambda: server.peers[0].reason)
     assert await stream.read() == b"421 goodbye\r\n"
     assert await stream.read() == b""
     with pytest.raises(ConnectionFailed):
@@ -226,9 +227,8 @@ async def test_close_sends_what_was_written_first(serve, dial):
     stream = await dial(server)
     await stream.write(b"QUIT\r\n")
     stream.close()
-    await deferLater(reactor, 0.05)
+    await until(lambda: server.peers[0].reason)
     assert server.peers[0].received == b"QUIT\r\n"
-    assert server.peers[0].reason is not None
 
 
 @pytest_twisted.ensureDeferred
@@ -267,8 +267,7 @@ async def test_opportunistic_tls_takes_a_certificate_nobody_vouches_for(serve, d
     await stream.write(b"SAY\r\n")
     assert await stream.read() == b"said\r\n"
     stream.close()
-    await deferLater(reactor, 0.05)
-    assert server.peers[0].reason is not None
+    await until(lambda: server.peers[0].reason)
 
 
 @pytest_twisted.ensureDeferred
@@ -345,7 +344,7 @@ async def test_octets_before_the_handshake_are_an_error(serve, dial, authority):
     """CVE-2021-38371: what came in clear must never be read as if it came through TLS."""
     server = serve(greeting=b"220 go\r\n250 injected\r\n", context=ServerContext(authority.issue_cert("a.example")))
     stream = await dial(server)
-    await deferLater(reactor, 0.05)
+    await until(lambda: stream._unread_octets)
     with pytest.raises(TlsFailed, match="before the handshake"):
         await stream.start_tls(TlsRequirement("mx.example.net"))
 

@@ -27,6 +27,7 @@ from mailserver.ports import StoredContent
 from mailserver.relay.attempt import AttemptLimits, MxTransmitter, Outward
 from mailserver.relay.mx import MxRules
 from mailserver.session.smtp_client import SmtpClientSession
+from tests.fakes.awaiting import until
 from tests.fakes.blocking import DirectBlocking
 from tests.fakes.clock import FakeClock
 from tests.fakes.dns_server import DnsServer
@@ -90,12 +91,6 @@ class World:
         self.stops.append(transmitter.close)
         return transmitter
 
-    async def until(self, condition, seconds=0.0):
-        """Wait for the sockets; `seconds` pass for the server at each look."""
-        while not condition():
-            await deferLater(reactor, 0.005)
-            self.clock.advance(seconds)
-
     async def send(self, one, two):
         """A message on its way to `one` and perhaps `two`; where a host keeps silent, time passes until it is given up.
 
@@ -103,8 +98,8 @@ class World:
         """
         sending = Deferred.fromCoroutine(self.transmitter(one.port).send(ROUTE, ENVELOPE, self.content()))
         if one.is_to_be_mute:
-            await self.until(lambda: one.is_mute)
-            await self.until(lambda: sending.called or two.connections, seconds=601.0)
+            await until(lambda: one.is_mute)
+            await until(lambda: sending.called or two.connections, lambda: self.clock.advance(100.0))
         return await sending
 
     def content(self, octets=CONTENT):
@@ -208,7 +203,7 @@ async def test_one_connection_serves_many_messages_and_is_closed_after_a_while(w
         assert kinds(await transmitter.send(ROUTE, ENVELOPE, content)) == [Delivered, Delivered]
     assert len(one.connections) == 1 and len(one.messages) == 5
     world.clock.advance(31)
-    await world.until(lambda: one.lines[-1] == "QUIT")
+    await until(lambda: one.lines[-1] == "QUIT")
 
 
 @pytest_twisted.ensureDeferred
@@ -218,7 +213,7 @@ async def test_a_kept_connection_that_the_host_closed_is_replaced(world):
     await transmitter.send(ROUTE, ENVELOPE, content)
     one.connections[0].transport.write(b"421 4.4.2 idle too long\r\n")
     one.connections[0].transport.loseConnection()
-    await world.until(lambda: one.connections[0].is_lost)
+    await until(lambda: one.connections[0].is_lost)
     assert kinds(await transmitter.send(ROUTE, ENVELOPE, content)) == [Delivered, Delivered]
     assert len(one.connections) == 2
 
@@ -313,11 +308,11 @@ async def test_a_host_that_stops_reading_is_given_up(world):
     one, two = world.hosts()
     content = world.content(b"Subject: x\r\n\r\n" + b"y" * 998 * 20_000 + b"\r\n")
     sending = Deferred.fromCoroutine(world.transmitter(one.port).send(ROUTE, ENVELOPE, content))
-    await world.until(lambda: one.lines[-1:] == ["DATA"])
+    await until(lambda: one.lines[-1:] == ["DATA"])
     one.connections[0].transport.pauseProducing()
     # The content has begun to arrive, and the whole of it fits into no buffer.
-    await world.until(lambda: select.select([one.connections[0].transport], (), (), 0)[0])
-    await world.until(lambda: two.connections, seconds=4.0)
+    await until(lambda: select.select([one.connections[0].transport], (), (), 0)[0])
+    await until(lambda: two.connections, lambda: world.clock.advance(4.0))
     outcomes = await sending
     # No final dot was said, so the other host may have it.
     assert kinds(outcomes) == [Delivered, Delivered]

@@ -3,7 +3,6 @@
 import ipaddress
 import json
 import socket
-import time
 
 import pytest
 import pytest_twisted
@@ -21,6 +20,9 @@ from tests.integration.server import free_ports
 CONTENT = b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * 5
 REQUEST = ScanRequest("25X8TJJVS6600", None, "", "", "", ())
 SOON_S = 0.3
+# No machine is so slow that this is too little; who keeps silent is given up after SOON_S.
+LONG_S = 30.0
+SILENCE = f"no answer within {SOON_S} s"
 NO_ACTION = {"action": "no action", "score": 0.5, "required_score": 15}
 
 
@@ -109,7 +111,7 @@ class World:
         return self.servers[-1]
 
     def client(self, port, **settings):
-        made = RspamdSettings(port=port, **{"timeout_s": SOON_S, **settings})
+        made = RspamdSettings(port=port, **{"timeout_s": LONG_S, **settings})
         return Rspamd(made, reactor, DirectBlocking(), ReactorClock(reactor), self.events.append)
 
     def asked(self, *scripts, **settings):
@@ -154,7 +156,7 @@ async def test_a_content_on_disk_is_streamed(world, tmp_path):
     path = tmp_path / "content"
     content = b"0123456789abcdef\n" * 50_000
     path.write_bytes(b"head" + content + b"tail")
-    server, rspamd = world.asked(answered(NO_ACTION), timeout_s=10.0)
+    server, rspamd = world.asked(answered(NO_ACTION))
     answer = await rspamd.scan(REQUEST, StoredContent(path, 4, len(content)))
     assert isinstance(answer, Scanned) and server.requests[0][1] == content
     answer = await rspamd.scan(REQUEST, StoredContent(path, 4, len(content) + 100_000))
@@ -172,9 +174,9 @@ UGLY = {
     "garbage": ((b"\x00\xff\x16\x03garbage\r\n\r\n",), ""),
     "nothing": ((b"",), ""),
     "half an answer": ((answered(NO_ACTION)[0][:-5],), ""),
-    "silence": ((b"", "stay"), "no answer within 0.3 s"),
-    "a slow drip": ((answered(NO_ACTION)[0], "drip"), "no answer within 0.3 s"),
-    "a slow drip of head": ((b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000, "drip"), "no answer within 0.3 s"),
+    "silence": ((b"", "stay"), SILENCE),
+    "a slow drip": ((answered(NO_ACTION)[0], "drip"), SILENCE),
+    "a slow drip of head": ((b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000, "drip"), SILENCE),
     "an endless head": ((b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 400_000,), "its answer is too long"),
     "an endless line": ((b"HTTP/1.1 200 " + b"y" * 3_000_000,), ""),
     "endless fields of all kinds": (
@@ -200,16 +202,14 @@ UGLY = {
 
 @pytest.mark.parametrize("name", list(UGLY))
 @pytest_twisted.ensureDeferred
-async def test_whatever_comes_back_it_is_down_and_time_is_bounded(world, name):
+async def test_whatever_comes_back_it_is_down_and_not_waited_for_for_ever(world, name):
     script, reason = UGLY[name]
-    server, rspamd = world.asked(script)
-    began = time.monotonic()
+    server, rspamd = world.asked(script, timeout_s=SOON_S if reason == SILENCE else LONG_S)
     answer = await rspamd.scan(REQUEST, CONTENT)
-    assert time.monotonic() - began < SOON_S + 2.0
     assert isinstance(answer, NotScanned) and answer.is_down and answer.reason
     assert not reason or answer.reason == reason
     for connection in server.connections:
-        await connection.lost.addTimeout(3.0, reactor)
+        await connection.lost.addTimeout(LONG_S, reactor)
     (line,) = world.lines()
     assert line.startswith("neighbor-down what=rspamd reason=") and line.isprintable() and len(line) < 400
 
@@ -225,7 +225,7 @@ async def test_a_wrong_password_file_is_told(world, tmp_path):
 async def test_a_dead_one_is_asked_seldom_and_used_again_when_it_is_back(world):
     (port,) = free_ports(1)
     clock = Moved()
-    rspamd = Rspamd(RspamdSettings(port=port, timeout_s=5.0), reactor, DirectBlocking(), clock, world.events.append)
+    rspamd = Rspamd(RspamdSettings(port=port, timeout_s=LONG_S), reactor, DirectBlocking(), clock, world.events.append)
     first = await rspamd.scan(REQUEST, CONTENT)
     assert first.is_down and "refused" in first.reason.lower()
     for _ in range(5):
@@ -248,7 +248,7 @@ async def test_many_that_fail_at_once_are_one_failure(world):
     """Or a busy server would leave rspamd alone for half a minute when that was only restarted."""
     (port,) = free_ports(1)
     clock = Moved()
-    rspamd = Rspamd(RspamdSettings(port=port, timeout_s=5.0), reactor, DirectBlocking(), clock, world.events.append)
+    rspamd = Rspamd(RspamdSettings(port=port, timeout_s=LONG_S), reactor, DirectBlocking(), clock, world.events.append)
     for one in [Deferred.fromCoroutine(rspamd.scan(REQUEST, CONTENT)) for _ in range(8)]:
         assert (await one).is_down
     rspamd._agent = world.client(world.serve(answered(NO_ACTION)).number)._agent
@@ -268,7 +268,7 @@ async def test_while_one_tries_the_others_do_not_wait(world):
     trying = Deferred.fromCoroutine(rspamd.scan(REQUEST, CONTENT))
     assert (await rspamd.scan(REQUEST, CONTENT)).reason == "rspamd does not work"
     assert not trying.called
-    assert (await trying).reason == "no answer within 0.3 s"
+    assert (await trying).reason == SILENCE
 
 
 @pytest_twisted.ensureDeferred
@@ -294,7 +294,7 @@ async def test_a_host_that_does_not_take_the_connection_in_time_or_is_not_there(
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
-        answer = await world.client(port, host=host).scan(REQUEST, CONTENT)
+        answer = await world.client(port, host=host, timeout_s=SOON_S).scan(REQUEST, CONTENT)
         assert isinstance(answer, NotScanned) and answer.is_down and answer.reason
         for filler in fillers:
             filler.close()
