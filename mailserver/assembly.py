@@ -31,6 +31,7 @@ from mailserver.net.challenges import Challenges
 from mailserver.net.committer import GroupCommitter, QueuedMailboxWriter
 from mailserver.net.control import ControlServer, queue_commands, relay_commands, suppression_commands
 from mailserver.net.journal import JournalFeed, journal_commands
+from mailserver.net.lulls import AtLull, at_once
 from mailserver.net.resolver import CachingResolver
 from mailserver.net.services import Poll, Starter
 from mailserver.outward import relay_settings, sts_policies, transmitter
@@ -89,11 +90,13 @@ class Assembly:
         foundation: Foundation,
         log: Sink,
         journal: JournalFeed | None = None,
+        at_lull: AtLull = at_once,
     ) -> None:
         self._config = config
         self._reactor = reactor
         self._clock = clock
         self._log = log
+        self._at_lull = at_lull
         self._host = host_part(config.hostname)
         self.blocking = blocking
         self.directory = foundation.accounts
@@ -201,6 +204,7 @@ class Assembly:
             reactor.callFromThread,
             (storage.maildirs, storage.state),
             storage.min_free,
+            self._at_lull,
         )
 
     def _smtp_doors(self, reactor: Any) -> SmtpDoors:

@@ -47,6 +47,7 @@ from mailserver.net.journal import JournalFeed
 from mailserver.net.listeners import BoundListener, ListenerService
 from mailserver.net.logfold import FoldingSink
 from mailserver.net.logsink import FanOut, LogSink, shorten_the_way
+from mailserver.net.lulls import Lulls
 from mailserver.net.services import Farewell, HangupService, OrderedService, Poll, Starter
 from mailserver.net.systemd import READY, STOPPING, notify
 from mailserver.net.tls import CertificateTrouble
@@ -129,12 +130,14 @@ class MailServer(OrderedService):
         shorten_the_way(globalLogPublisher)
         for text in (*self._config.warnings, *self._foundation.accounts.tables.remarks()):
             _log.warn("{text}", text=text)
-        lanes = BlockingLanes(self._reactor)
+        lulls = Lulls(self._reactor)
+        lulls.start()
+        lanes = BlockingLanes(self._reactor, at_lull=lulls.wait)
         journal = self._journal()
         lines = FoldingSink(self._log, self._clock)
         log = lines if journal is None else FanOut(lines, journal)
         self.assembly = assembly = Assembly(
-            self._config, self._reactor, self._clock, lanes, self._foundation, log, journal
+            self._config, self._reactor, self._clock, lanes, self._foundation, log, journal, lulls.wait
         )
         serving = MultiService()
         serving.setName("listeners")

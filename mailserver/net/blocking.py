@@ -9,6 +9,7 @@ a stopped server alive for ever.
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
 
+from mailserver.net.lulls import AtLull, at_once
 from mailserver.ports import Lane, Overloaded
 
 T = TypeVar("T")
@@ -56,8 +58,9 @@ class _Job:
 class _LaneThreads:
     """The threads of one lane; everything but `_work` runs in the reactor thread."""
 
-    def __init__(self, reactor: IReactorFromThreads, name: str, width: Width) -> None:
+    def __init__(self, reactor: IReactorFromThreads, name: str, width: Width, at_lull: AtLull) -> None:
         self._reactor = reactor
+        self._at_lull = at_lull
         self._name = name
         self._width = width
         self.is_awaited = width.is_awaited
@@ -75,7 +78,7 @@ class _LaneThreads:
         self._unfinished += 1
         if len(self._threads) < min(self._width.threads, self._unfinished):
             self._add_thread()
-        self._jobs.put(_Job(call, arguments, done))
+        self._at_lull(partial(self._jobs.put, _Job(call, arguments, done)))
         return done
 
     def close(self) -> "Deferred[None]":
@@ -84,7 +87,7 @@ class _LaneThreads:
         if not self._is_closed:
             self._is_closed = True
             for _ in self._threads:
-                self._jobs.put(None)
+                self._at_lull(partial(self._jobs.put, None))
         if self._unfinished:
             self._emptied.append(emptied)
         else:
@@ -122,10 +125,15 @@ class _LaneThreads:
 
 
 class BlockingLanes:
-    """`mailserver.ports.Blocking`. Threads start with the first call that needs them, so after any fork of twistd."""
+    """`mailserver.ports.Blocking`. Threads start with the first call that needs them, so after any fork of twistd.
 
-    def __init__(self, reactor: IReactorFromThreads, widths: Mapping[Lane, Width] = WIDTHS) -> None:
-        self._lanes = {lane: _LaneThreads(reactor, lane.value, widths[lane]) for lane in Lane}
+    They are given their calls by `at_lull`.
+    """
+
+    def __init__(
+        self, reactor: IReactorFromThreads, widths: Mapping[Lane, Width] = WIDTHS, at_lull: AtLull = at_once
+    ) -> None:
+        self._lanes = {lane: _LaneThreads(reactor, lane.value, widths[lane], at_lull) for lane in Lane}
 
     def run(self, lane: Lane, call: Callable[..., T], *args: object) -> Awaitable[T]:
         """The result of `call(*args)`, or its exception. Raises `Overloaded` when the lane is full or closed."""

@@ -1,8 +1,8 @@
 """Group commit: the waiting half (design section 8). The writing half is `store.commit`.
 
 One worker thread takes all messages that wait (at most 64), makes them durable together and answers all with one call
-into the reactor. Nothing waits for a group to fill: a group is whatever came during the last one, so a single client
-pays no latency and many clients share their fsyncs.
+into the reactor. Nothing waits for a group to fill: it begins when the reactor has nothing else to do (see `lulls`), so
+a single client pays no latency and many clients share their fsyncs.
 """
 
 import os
@@ -19,6 +19,7 @@ from mailserver.mail.address import Mailbox
 from mailserver.mail.envelope import Envelope
 from mailserver.mail.ids import QueueId
 from mailserver.mail.trace import OUR_OWN
+from mailserver.net.lulls import AtLull, at_once
 from mailserver.ports import (
     Acceptance,
     Blocking,
@@ -81,6 +82,7 @@ class GroupCommitter:
         call_in_reactor: Callable[..., Any],
         roots: Sequence[Path],
         min_free_octets: int,
+        at_lull: AtLull = at_once,
     ) -> None:
         self._writer = writer
         self._on_spooled = on_spooled
@@ -89,8 +91,12 @@ class GroupCommitter:
         self._call_in_reactor = call_in_reactor
         self._roots = tuple(roots)
         self._min_free = min_free_octets
+        self._at_lull = at_lull
         self._line: deque[_Waiting] = deque()
         self._line_octets = 0
+        # Whether the worker is to be told in the next lull, and whether it was told and has not taken any since.
+        self._will_be_due = False
+        self._is_due = False
         self._is_stopping = False
         self._awake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -141,8 +147,20 @@ class GroupCommitter:
             self._line_octets += waiting.octets
             # One for each mailbox, and one for the queue.
             self._taken_since += waiting.octets * (len(acceptance.local) + bool(acceptance.remote))
-            self._awake.notify()
+            is_group = len(self._line) >= GROUP_MESSAGES
+        if is_group:
+            self._begin()
+        elif not self._will_be_due:
+            self._will_be_due = True
+            self._at_lull(self._begin)
         return waiting.answer
+
+    def _begin(self) -> None:
+        """Have the worker take what is in the line, now or when it is done with what it has."""
+        self._will_be_due = False
+        with self._awake:
+            self._is_due = True
+            self._awake.notify()
 
     def _answer(self, group: list[_Waiting], results: list[Result]) -> None:
         for waiting, result in zip(group, results, strict=True):
@@ -183,12 +201,13 @@ class GroupCommitter:
     def _next_group(self) -> list[_Waiting]:
         """All that wait, up to the bound; blocks while there are none. Empty: stop."""
         with self._awake:
-            while not self._line:
+            while not (self._line and (self._is_due or self._is_stopping)):
                 if self._is_stopping:
                     return []
                 self._awake.wait()
             group = [self._line.popleft() for _ in range(min(len(self._line), GROUP_MESSAGES))]
             self._line_octets -= sum(waiting.octets for waiting in group)
+            self._is_due = bool(self._line)
             return group
 
 

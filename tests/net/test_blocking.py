@@ -150,3 +150,16 @@ async def test_threads_are_named_for_their_lane_and_never_keep_the_process_alive
     assert thread.name == "passwords-1"
     assert thread.daemon
     await lanes.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_begins_in_a_lull_and_closing_comes_behind_it():
+    lulls = []
+    lanes = BlockingLanes(reactor, at_lull=lulls.append)
+    call = lanes.run(Lane.QUEUE, int, "7")
+    closed = lanes.close()
+    assert not call.called
+    for lull in lulls:
+        lull()
+    assert await call == 7
+    await closed

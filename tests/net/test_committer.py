@@ -14,6 +14,7 @@ from mailserver.mail.ids import QueueId
 from mailserver.net.blocking import BlockingLanes
 from mailserver.net.clock import ReactorClock
 from mailserver.net.committer import GROUP_MESSAGES, MAX_WAITING_MESSAGES, GroupCommitter
+from mailserver.net.lulls import at_once
 from mailserver.ports import Acceptance, LocalCopy, Overloaded, StorageTrouble
 from mailserver.store.commit import CommitWriter
 from mailserver.store.files import Files
@@ -40,7 +41,7 @@ class GatedWriter(CommitWriter):
 
 
 class Bench:
-    def __init__(self, root, files=None, min_free=0):
+    def __init__(self, root, files=None, min_free=0, at_lull=at_once):
         files = files or Files()
         self.root = root
         paths = SpoolPaths(root / "var")
@@ -58,6 +59,7 @@ class Bench:
             reactor.callFromThread,
             [root],
             min_free,
+            at_lull,
         )
 
     async def stop(self):
@@ -284,3 +286,35 @@ def test_room_counts_what_was_taken_since_it_was_measured(tmp_path, monkeypatch)
     assert bench.committer.has_room(4096 * 20)
     bench.committer._room = (float("-inf"), 0)
     assert bench.committer.has_room(4096 * 50), "the new figure knows of it"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_group_begins_in_a_lull_with_all_that_came_until_then(tmp_path):
+    lulls = []
+    bench = Bench(tmp_path, at_lull=lulls.append)
+    bench.committer.start()
+    bench.writer.gate.release(1000)
+    first = [bench.committer.commit(message(number), b"x\r\n") for number in range(3)]
+    (lull,) = lulls
+    assert bench.writer.groups == []
+    lull()
+    await gatherResults(first)
+    assert bench.writer.groups == [3]
+    # And who comes later waits for the next one.
+    second = bench.committer.commit(message(4), b"x\r\n")
+    lulls[1]()
+    await second
+    assert bench.writer.groups == [3, 1]
+    await bench.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_group_waits_for_no_lull_and_neither_does_the_stop(tmp_path):
+    bench = Bench(tmp_path, at_lull=lambda call: None)
+    bench.committer.start()
+    bench.writer.gate.release(1000)
+    await gatherResults([bench.committer.commit(message(number), b"x\r\n") for number in range(GROUP_MESSAGES)])
+    last = bench.committer.commit(message(GROUP_MESSAGES), b"x\r\n")
+    await bench.committer.stop()
+    await last
+    assert bench.writer.groups == [GROUP_MESSAGES, 1]
