@@ -2,6 +2,7 @@
 
     MailServer            started in this order, stopped in reverse, one after the other
       hangup              SIGHUP: accounts, aliases and certificates are read again
+      lulls               work for threads, and the lines of the log, begin when the reactor is about to wait
       log                 lines that a flood would have made are counted; the count is written at the stop
       state lock          one server for each state folder
       lanes               threads for blocking work
@@ -89,7 +90,7 @@ def build_service(
 
     `files_of_root` is called while the process may still be root. `takes_hangup` is for the main thread of a process.
     """
-    return MailServer(config, reactor, foundation, listeners, log or LogSink(), files_of_root, takes_hangup)
+    return MailServer(config, reactor, foundation, listeners, log, files_of_root, takes_hangup)
 
 
 class MailServer(OrderedService):
@@ -101,7 +102,7 @@ class MailServer(OrderedService):
         reactor: Any,
         foundation: Foundation,
         listeners: Sequence[BoundListener],
-        log: Sink,
+        log: Sink | None,
         files_of_root: Callable[[], None] | None,
         takes_hangup: bool,
     ) -> None:
@@ -112,7 +113,8 @@ class MailServer(OrderedService):
         self._reactor = reactor
         self._foundation = foundation
         self._bound = listeners
-        self._log = log
+        self._lulls = Lulls(reactor)
+        self._log = log or LogSink(at_lull=self._lulls.wait)
         self._files_of_root = files_of_root
         self._takes_hangup = takes_hangup
 
@@ -130,14 +132,12 @@ class MailServer(OrderedService):
         shorten_the_way(globalLogPublisher)
         for text in (*self._config.warnings, *self._foundation.accounts.tables.remarks()):
             _log.warn("{text}", text=text)
-        lulls = Lulls(self._reactor)
-        lulls.start()
-        lanes = BlockingLanes(self._reactor, at_lull=lulls.wait)
+        lanes = BlockingLanes(self._reactor, at_lull=self._lulls.wait)
         journal = self._journal()
         lines = FoldingSink(self._log, self._clock)
         log = lines if journal is None else FanOut(lines, journal)
         self.assembly = assembly = Assembly(
-            self._config, self._reactor, self._clock, lanes, self._foundation, log, journal, lulls.wait
+            self._config, self._reactor, self._clock, lanes, self._foundation, log, journal, self._lulls.wait
         )
         serving = MultiService()
         serving.setName("listeners")
@@ -148,6 +148,7 @@ class MailServer(OrderedService):
         guest_lists = (*assembly.front_desk.guest_lists, *(() if web is None else (web.guests,)))
         children = [
             *([HangupService(self._reactor, self.reload)] if self._takes_hangup else []),
+            Starter("lulls", None, self._lulls.stop),
             Starter("log", None, lines.flush),
             Starter("state lock", self._foundation.lock.tell, self._foundation.lock.release),
             Starter("lanes", None, lanes.close),
@@ -165,6 +166,7 @@ class MailServer(OrderedService):
             _log.warn("[tls] {warning}", warning=warning)
         for warning in () if web is None else web.warnings():
             _log.warn("[mta_sts] {warning}", warning=warning)
+        self._lulls.start()
         notify(READY)
         self._log(Started(self._config.hostname, tuple(listener.where for listener in serving)))
 

@@ -110,6 +110,7 @@ async def test_the_parts_have_names_and_start_in_the_order_of_the_module(running
     running.service.startService()
     names = [child.name for child in running.service]
     assert names == [
+        "lulls",
         "log",
         "state lock",
         "lanes",

@@ -56,6 +56,9 @@ class PatientPort(Port):
             reactor, listening.fileno(), listening.family, factory
         )
         port._shortage = shortage
+        if listening.family in (socket.AF_INET, socket.AF_INET6):
+            # Linux hands it on to every connection.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port.startListening()
         return port
 

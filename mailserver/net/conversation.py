@@ -23,6 +23,7 @@ from mailserver.net.conversation_doors import Machine, Membership, Session
 from mailserver.net.coroutines import run
 from mailserver.net.deadlines import Timeouts
 from mailserver.net.ending import CLOSED_BY_CLIENT, why_it_ended
+from mailserver.net.server_transport import QuickServer
 from mailserver.net.tls import ServerTls
 from mailserver.net.turns import Turns
 from mailserver.ports import Answer, Cancellable, Clock, Then, TlsDetails
@@ -91,8 +92,9 @@ class Conversation(Connection):
 
     def connectionMade(self) -> None:
         """The connection is there."""
-        if ITCPTransport.providedBy(self.transport):
-            # Without it a small reply waits for the client's delayed acknowledgment (peers: POP3 at 23 messages/s).
+        # Without it a small reply waits for the client's delayed acknowledgment (peers: POP3 at 23 messages/s). The
+        # connections of our own ports have it from the socket that listens.
+        if type(self.transport) is not QuickServer and ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self._membership.entered(self)

@@ -49,11 +49,16 @@ class Lulls:
         self._waiting.append(call)
 
     def start(self) -> None:
-        """Watch for lulls from now on, until the process ends."""
+        """Watch for lulls from now on."""
         reactor = self._reactor
         if all(hasattr(reactor, name) for name in ("_poller", "_selectables", "_doReadOrWrite")):
             self._is_watching = True
             reactor.doIteration = self._turn
+
+    def stop(self) -> None:
+        """Make the calls that wait, and every later one at once."""
+        self._is_watching = False
+        self._make_calls()
 
     def _turn(self, timeout_s: float | None) -> None:
         """What `EPollReactor.doPoll` does, with lulls, and without a log context for each event."""

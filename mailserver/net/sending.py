@@ -20,10 +20,14 @@ def send(transport: Any, octets: bytes) -> None:
     Under TLS, while older octets wait, and on other transports, the transport does it alone.
     """
     if type(transport) in _PLAIN and not (transport.TLS or transport.dataBuffer or transport._tempDataBuffer):
-        sent = transport.writeSomeData(octets)
+        # The transport's `writeSomeData` does this, three calls deeper.
+        try:
+            sent = transport.socket.send(octets)
+        except (OSError, AttributeError):
+            # Full, or a connection that broke or is closed: the transport finds out for itself.
+            sent = 0
         if sent == len(octets):
             return
-        if isinstance(sent, int) and sent > 0:
+        if sent:
             octets = octets[sent:]
-        # Anything else is a connection that broke: the transport finds out for itself.
     transport.write(octets)

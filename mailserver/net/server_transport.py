@@ -1,12 +1,13 @@
-"""The transport of an accepted connection: Twisted's, with a shorter way to its end.
+"""The transport of an accepted connection: Twisted's, with shorter ways for octets and to its end.
 
-Twisted's own asks the poller whether the socket can be written before it closes it, also when nothing is left to write:
-two system calls and a turn of the reactor more for each connection (docs/performance.md).
+Twisted's own asks the poller whether the socket can be written before it closes it, also when nothing is left to write,
+and shuts down what it closes anyway: three system calls and a turn of the reactor more for each connection
+(docs/performance.md).
 """
 
 from typing import Any
 
-from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 
 
@@ -16,18 +17,29 @@ class QuickServer(Server):
     # Twisted tells nothing of these.
     connected: Any
     disconnecting: Any
+    socket: Any
     _is_in_read = False
     _is_over = False
+    # Nobody else holds the socket, so closing it is enough.
+    _shouldShutdown = False
 
     def doRead(self) -> Any:
         """Octets, or the end of them, are there."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
         self._is_in_read = True
         try:
-            why = super().doRead()
+            self.protocol.dataReceived(data)
         finally:
             self._is_in_read = False
-        if not self._is_over or why is not None:
-            return why
+        if not self._is_over:
+            return None
         if self._has_unsent():
             # Written behind the call that ends the connection: it goes out first.
             self._is_over, self.disconnecting = False, 0

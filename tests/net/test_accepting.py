@@ -114,3 +114,13 @@ def test_places_are_as_wished_where_descriptors_suffice_and_in_proportion_where_
     assert places(2000, 500, 1024) == (614, 153)
     assert places(2000, 500, 100) == (40, 10)
     assert places(2000, 1, 20) == (9, 1)
+
+
+def test_small_replies_never_wait_for_an_acknowledgment(port):
+    """Of the client's, 40 ms at a time: connections have that from the socket that listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        PatientPort.adopt(port.clock, listening, port.factory, Shortage()).stopListening()
+        with socket.create_connection(listening.getsockname()):
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

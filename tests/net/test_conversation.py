@@ -10,7 +10,6 @@ import pytest
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
@@ -292,17 +291,6 @@ def test_a_flood_whose_answers_nobody_reads_is_not_answered_to_its_end(line):
     line.transport.write = filled_up
     line.say(b"a\n" * 10_000)
     assert len(line.session.asked) < 200
-
-
-@pytest.mark.parametrize(("taken", "left"), [(6, []), (4, [b"ef"]), (0, [b"abcdef"]), (ConnectionLost(), [b"abcdef"])])
-def test_what_the_kernel_does_not_take_at_once_goes_the_transports_way(line, taken, left):
-    transport = Server.__new__(Server)
-    transport.dataBuffer, transport._tempDataBuffer, written = b"", [], []
-    transport.writeSomeData = lambda octets: taken
-    transport.write = written.append
-    line.conversation.transport = transport
-    line.conversation._write(b"abcdef")
-    assert written == left
 
 
 def test_a_client_that_closes_its_half_hears_the_answer_that_is_worked_out(line):

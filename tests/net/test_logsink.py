@@ -77,3 +77,53 @@ def test_the_way_is_shortened_once_and_only_where_text_is_written():
     shortened = observer.formatEvent
     shorten_the_way(publisher)
     assert observer.formatEvent is shortened
+
+
+def test_lines_wait_for_a_lull_and_are_written_at_once_in_their_order():
+    class File(io.StringIO):
+        writes = 0
+
+        def write(self, text):
+            self.writes += 1
+            return super().write(text)
+
+    file, lulls, events = File(), [], []
+    publisher = LogPublisher(textFileLogObserver(file, timeFormat=None), events.append)
+    shorten_the_way(publisher)
+    sink = LogSink(publisher, lulls.append)
+    for number in range(3):
+        sink(Trouble("", f"disk {number}", "it is full"))
+    assert file.getvalue() == "" and len(lulls) == 1
+    lulls[0]()
+    assert [line.partition("what=")[2][:8] for line in file.getvalue().splitlines()] == [
+        '"disk 0"',
+        '"disk 1"',
+        '"disk 2"',
+    ]
+    assert file.writes == 1 and len(events) == 3
+    sink(ACCEPTED)
+    lulls[1]()
+    assert file.writes == 2 and file.getvalue().count("\n") == 4
+
+
+def test_what_others_say_meanwhile_comes_behind_the_lines_that_were_made_before():
+    file = io.StringIO()
+    observer = textFileLogObserver(file, timeFormat=None)
+    publisher = LogPublisher(observer)
+    shorten_the_way(publisher)
+    lines = observer.formatEvent
+
+    class Interrupted(MailEvent):
+        """Another thread logs while this one's lines are being made."""
+
+        def line(self):
+            Logger(namespace="other", observer=publisher).info("in between")
+            return "last"
+
+    lulls = []
+    sink = LogSink(publisher, lulls.append)
+    sink(ACCEPTED)
+    sink(Interrupted())
+    lulls[0]()
+    assert [line.split()[-1] for line in file.getvalue().splitlines()] == ["protocol=ESMTP", "between", "last"]
+    assert not lines._gathered

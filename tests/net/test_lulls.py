@@ -177,3 +177,11 @@ def test_before_the_start_and_with_another_reactor_it_is_at_once(reactor):
     finally:
         other.removeAll()
     assert seen == ["not started", "another reactor"]
+
+
+def test_at_the_stop_nothing_waits_any_more(reactor, lulls):
+    seen = []
+    lulls.wait(lambda: seen.append("waited"))
+    lulls.stop()
+    lulls.wait(lambda: seen.append("later"))
+    assert seen == ["waited", "later"]
