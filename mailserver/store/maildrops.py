@@ -112,6 +112,10 @@ class OpenMaildrop:
             self._last_read = number
             if len(self._ahead) == _AHEAD_MESSAGES // 2:
                 self._read_on()
+            return content
+        content = self._snapshot.read_at_once(number)
+        if content is not None:
+            self._last_read = number
         return content
 
     def _read_on(self) -> None:

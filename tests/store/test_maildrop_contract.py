@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mailserver.ports import Account, Lane, MaildropInUse, MessageGone, Overloaded, StorageTrouble
+from mailserver.store import maildrop as maildrop_module
 from mailserver.store.files import Files
 from mailserver.store.maildir_names import build_name
 from mailserver.store.maildrops import MaildirMaildrops
@@ -70,6 +71,12 @@ class InMemory:
 @pytest.fixture
 def disk(tmp_path):
     return OnDisk(tmp_path)
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """As on a machine whose memory holds no files, or cannot tell: everything is read in a thread."""
+    monkeypatch.setattr(maildrop_module._cached, "is_able", False)
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -189,7 +196,7 @@ def test_what_was_read_ahead_is_given_out_once_and_right(place):
     assert len(opened(place).sizes) == 97
 
 
-def test_most_of_a_maildrop_that_is_read_in_order_is_at_hand(disk):
+def test_most_of_a_maildrop_that_is_read_in_order_is_at_hand(disk, cold):
     disk.add(*[b"%d\n" % number for number in range(100)])
     maildrop = opened(disk)
     reads = 0
@@ -203,7 +210,23 @@ def test_most_of_a_maildrop_that_is_read_in_order_is_at_hand(disk):
     run(maildrop.update((), ()))
 
 
-def test_no_thread_reads_any_more_while_messages_are_removed(disk):
+def test_what_the_kernel_has_in_memory_needs_no_thread(disk):
+    """As is always so soon after it was written; but only where the file system can tell what it has in memory."""
+    names = disk.add(*MESSAGES, b"x" * 100_000)
+    maildrop = opened(disk)
+    disk.blocking.full.add(Lane.MAILBOX)
+    found = [maildrop.at_hand(number) for number in (2, 1, 3, 1)]
+    contents = [MESSAGES[1], MESSAGES[0], MESSAGES[2], MESSAGES[0]]
+    assert found == contents if maildrop_module._cached.is_able else found == [None] * 4
+    assert maildrop.at_hand(4) is None, "too large"
+    (disk.folder / "new" / names[0]).rename(disk.folder / "cur" / f"{names[0]}:2,S")
+    assert maildrop.at_hand(1) is None, "not where it was"
+    disk.blocking.full.clear()
+    assert run(maildrop.read(1)) == MESSAGES[0]
+    maildrop.close()
+
+
+def test_no_thread_reads_any_more_while_messages_are_removed(disk, cold):
     disk.add(*[b"%d\n" % number for number in range(100)])
     maildrop = opened(disk)
     for number in range(1, 20):
@@ -214,7 +237,7 @@ def test_no_thread_reads_any_more_while_messages_are_removed(disk):
     assert maildrop._coming is None and not opened(disk).sizes
 
 
-def test_a_full_lane_only_ends_the_reading_ahead(disk):
+def test_a_full_lane_only_ends_the_reading_ahead(disk, cold):
     disk.add(*[b"%d\n" % number for number in range(100)])
     maildrop = opened(disk)
     for number in range(1, 20):
@@ -229,7 +252,7 @@ def test_a_full_lane_only_ends_the_reading_ahead(disk):
     assert run(maildrop.read(34)) == b"33\n"
 
 
-def test_reading_ahead_stays_within_its_memory(disk):
+def test_reading_ahead_stays_within_its_memory(disk, cold):
     disk.add(*[b"x" * 100_000 for _ in range(20)])
     maildrop = opened(disk)
     for number in range(1, 21):
@@ -237,7 +260,7 @@ def test_reading_ahead_stays_within_its_memory(disk):
         assert sum(map(len, maildrop._ahead.values())) <= 256 << 10
 
 
-def test_reading_ahead_does_not_trust_sizes_in_names(disk):
+def test_reading_ahead_does_not_trust_sizes_in_names(disk, cold):
     """A name may say one octet where there is a gigabyte."""
     disk.add(b"a\n", b"b\n")
     (disk.folder / "new" / "1760000000.M1P1.host,S=1,W=1").write_bytes(b"x" * 2_000_000)
@@ -258,7 +281,7 @@ def test_retrieved_messages_are_marked_as_seen_at_quit_only(disk):
 
 
 @pytest.mark.parametrize("call", ["open", "read", "unique_ids", "update"])
-def test_a_full_lane_is_told_and_holds_no_lock_it_should_not(disk, call):
+def test_a_full_lane_is_told_and_holds_no_lock_it_should_not(disk, call, cold):
     names = disk.add(*MESSAGES)
     maildrop = None if call == "open" else opened(disk)
     disk.blocking.full.add(Lane.MAILBOX)
