@@ -22,6 +22,9 @@ FUZZ_VENV ?= .cache/fuzz-venv
 # The TLS scanner brings an old OpenSSL.
 SSLYZE := .cache/sslyze
 
+# With it every start would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test check test-peers test-scarce test-packaging internet bench soak soak-short hostile fuzz fuzz-short clean
 .DELETE_ON_ERROR:
 

@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--without-peers", action="store_true", help="this server alone, without ratios")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
     arguments = parser.parse_args()
+    # An installed server does not compile its modules at each start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.monotonic()
     results: dict[str, object] = {
         "machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
