@@ -114,7 +114,7 @@ class MailServer(OrderedService):
         self._foundation = foundation
         self._bound = listeners
         self._lulls = Lulls(reactor)
-        self._log = log or LogSink(at_lull=self._lulls.wait)
+        self._log = log or LogSink(at_lull=self._lulls.wait_last)
         self._files_of_root = files_of_root
         self._takes_hangup = takes_hangup
 

@@ -36,17 +36,25 @@ class Lulls:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._waiting: list[Callable[[], object]] = []
+        self._last: list[Callable[[], object]] = []
         self._wait_until = 0.0
         self._is_watching = False
 
     def wait(self, call: Callable[[], object]) -> None:
         """Make `call` in the next lull, in the order of coming. It must not block; when it raises, that is logged."""
+        self._put(self._waiting, call)
+
+    def wait_last(self, call: Callable[[], object]) -> None:
+        """The same behind all others, for what nobody waits for: threads are at work already meanwhile."""
+        self._put(self._last, call)
+
+    def _put(self, line: list[Callable[[], object]], call: Callable[[], object]) -> None:
         if not self._is_watching:
             call()
             return
-        if not self._waiting:
+        if not (self._waiting or self._last):
             self._wait_until = time.monotonic() + LONGEST_WAIT_S
-        self._waiting.append(call)
+        line.append(call)
 
     def start(self) -> None:
         """Watch for lulls from now on."""
@@ -64,7 +72,7 @@ class Lulls:
         """What `EPollReactor.doPoll` does, with lulls, and without a log context for each event."""
         reactor = self._reactor
         poll, selectables, serve = reactor._poller.poll, reactor._selectables, reactor._doReadOrWrite
-        if self._waiting:
+        if self._waiting or self._last:
             is_late = time.monotonic() >= self._wait_until
             # With a timer that is due this is no lull.
             if is_late or timeout_s is None or timeout_s > 0:
@@ -87,7 +95,8 @@ class Lulls:
                     _log.failure("a mistake while a connection was served")
 
     def _make_calls(self) -> None:
-        calls, self._waiting = self._waiting, []
+        calls = self._waiting + self._last
+        self._waiting, self._last = [], []
         for call in calls:
             try:
                 call()

@@ -97,6 +97,17 @@ def test_with_nobody_ready_it_is_now_and_only_once(reactor, lulls):
     pipe.close()
 
 
+def test_what_nobody_waits_for_comes_behind_all_others(reactor, lulls):
+    seen = []
+    lulls.wait_last(lambda: seen.append("log"))
+    lulls.wait(lambda: seen.append("disk"))
+    reactor.iterate(LONG_S)
+    assert seen == ["disk", "log"]
+    lulls.wait_last(lambda: seen.append("log alone"))
+    reactor.iterate(LONG_S)
+    assert seen[2:] == ["log alone"]
+
+
 def test_under_steady_load_it_is_late_but_not_very(reactor, lulls, monkeypatch):
     moment = [100.0]
     monkeypatch.setattr(lulls_module.time, "monotonic", lambda: moment[0])
