@@ -4,7 +4,7 @@ Python runs one thread at a time. A thread that works with files while the react
 after each system call, waits for it, and makes the reactor wait in turn; on two processors a small file then takes four
 times as long, and both pay for the hand-overs (docs/performance.md). So work for threads begins in a lull: everybody
 who has said something is answered first, and the threads then have the interpreter for themselves while the reactor
-sleeps. Nobody waits longer than `LONGEST_WAIT_S` for that.
+sleeps. While more work keeps coming, the wait is `LONGEST_WAIT_S` at most, and else a sixth of that.
 """
 
 import time
@@ -13,8 +13,10 @@ from typing import Any
 
 from twisted.logger import Logger
 
-# Under steady load there may be no lull at all.
-LONGEST_WAIT_S = 0.005
+# Under steady load there may be no lull at all. Then it is one when for so long no more work for threads has come ...
+NO_MORE_S = 0.005
+# ... and after so long in any case. Fifty clients are served in half of it, and their messages make one group.
+LONGEST_WAIT_S = 0.03
 
 _log = Logger()
 
@@ -37,7 +39,7 @@ class Lulls:
         self._reactor = reactor
         self._waiting: list[Callable[[], object]] = []
         self._last: list[Callable[[], object]] = []
-        self._wait_until = 0.0
+        self._wait_until = self._wait_at_most_until = 0.0
         self._is_watching = False
 
     def wait(self, call: Callable[[], object]) -> None:
@@ -52,8 +54,10 @@ class Lulls:
         if not self._is_watching:
             call()
             return
+        now = time.monotonic()
         if not (self._waiting or self._last):
-            self._wait_until = time.monotonic() + LONGEST_WAIT_S
+            self._wait_at_most_until = now + LONGEST_WAIT_S
+        self._wait_until = min(now + NO_MORE_S, self._wait_at_most_until)
         line.append(call)
 
     def start(self) -> None:

@@ -7,7 +7,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.selectreactor import SelectReactor
 
 from mailserver.net import lulls as lulls_module
-from mailserver.net.lulls import LONGEST_WAIT_S, Lulls
+from mailserver.net.lulls import LONGEST_WAIT_S, NO_MORE_S, Lulls
 
 # As long as the reactor may wait; each test wakes it at once.
 LONG_S = 30.0
@@ -64,6 +64,14 @@ def lulls(reactor):
     return made
 
 
+@pytest.fixture
+def moment(monkeypatch):
+    """The monotonic clock, which a test may move."""
+    made = [100.0]
+    monkeypatch.setattr(lulls_module.time, "monotonic", lambda: made[0])
+    return made
+
+
 def pipe_of(reactor, seen):
     def served(pipe):
         pipe.take()
@@ -108,9 +116,7 @@ def test_what_nobody_waits_for_comes_behind_all_others(reactor, lulls):
     assert seen[2:] == ["log alone"]
 
 
-def test_under_steady_load_it_is_late_but_not_very(reactor, lulls, monkeypatch):
-    moment = [100.0]
-    monkeypatch.setattr(lulls_module.time, "monotonic", lambda: moment[0])
+def test_under_steady_load_it_is_late_but_not_very(reactor, lulls, moment):
     seen = []
     pipe = Pipe(reactor, lambda _: seen.append("served"))
     pipe.say()
@@ -118,11 +124,22 @@ def test_under_steady_load_it_is_late_but_not_very(reactor, lulls, monkeypatch):
     for _ in range(5):
         reactor.iterate(LONG_S)
     assert seen == ["served"] * 5
-    moment[0] += LONGEST_WAIT_S
+    moment[0] += NO_MORE_S
     reactor.iterate(LONG_S)
     assert seen[5:] == ["called"]
     reactor.iterate(LONG_S)
     assert seen[6:] == ["served"]
+    pipe.close()
+
+
+def test_while_more_work_comes_it_waits_longer_but_not_for_ever(reactor, lulls, moment):
+    seen, pipe = [], Pipe(reactor, lambda _: None)
+    pipe.say()
+    while not seen:
+        lulls.wait(lambda: seen.append(moment[0]))
+        moment[0] += NO_MORE_S / 2
+        reactor.iterate(LONG_S)
+    assert 100.0 + LONGEST_WAIT_S <= seen[0] <= 100.0 + LONGEST_WAIT_S + NO_MORE_S
     pipe.close()
 
 
