@@ -31,12 +31,14 @@ class Width:
     waiting: int
     # Whether the stop of the server waits for calls that run.
     is_awaited: bool = True
+    # Whether a call may wait for a lull. Not where each writes so much that the disk must not rest meanwhile.
+    may_wait: bool = True
 
 
 # Passwords: two at once, so that guessing never takes both cores for long; beyond half a minute of work there is no
 # point in waiting. The others are bounded so that a dead disk costs memory for so many calls and no more.
 WIDTHS: Mapping[Lane, Width] = {
-    Lane.CONTENT: Width(threads=4, waiting=4000),
+    Lane.CONTENT: Width(threads=4, waiting=4000, may_wait=False),
     Lane.MAILBOX: Width(threads=4, waiting=1000),
     Lane.PASSWORDS: Width(threads=2, waiting=64),
     Lane.QUEUE: Width(threads=2, waiting=2000),
@@ -60,7 +62,7 @@ class _LaneThreads:
 
     def __init__(self, reactor: IReactorFromThreads, name: str, width: Width, at_lull: AtLull) -> None:
         self._reactor = reactor
-        self._at_lull = at_lull
+        self._at_lull = at_lull if width.may_wait else at_once
         self._name = name
         self._width = width
         self.is_awaited = width.is_awaited

@@ -163,3 +163,9 @@ async def test_a_call_begins_in_a_lull_and_closing_comes_behind_it():
         lull()
     assert await call == 7
     await closed
+
+
+@pytest_twisted.ensureDeferred
+async def test_pieces_of_a_large_content_wait_for_no_lull():
+    lanes = BlockingLanes(reactor, at_lull=lambda call: None)
+    assert await lanes.run(Lane.CONTENT, int, "7") == 7
