@@ -7,7 +7,6 @@ This one leaves them in the queue of the kernel, lets somebody make room, and lo
 import errno
 import os
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,6 @@ from mailserver.net.server_transport import QuickServer
 
 # A round takes so many connections before everybody else gets a turn: a flood of them must not hold up those who talk.
 ACCEPTS_EACH_ROUND = 32
-# Who comes later than this after the one before comes alone: nobody is looked for behind him, the poller tells anyway.
-CROWD_S = 0.001
 # For so long nobody is taken when there are no descriptors; the kernel keeps those who come.
 PAUSE_S = 0.1
 
@@ -48,7 +45,6 @@ class PatientPort(Port):
     # A reactor that keeps time as well; Twisted's port promises less.
     reactor: Any
     _shortage: Shortage
-    _last_came_at = float("-inf")
 
     @classmethod
     def adopt(
@@ -68,9 +64,7 @@ class PatientPort(Port):
 
     def doRead(self) -> None:
         """Somebody waits to be taken."""
-        now = time.monotonic()
-        is_alone, self._last_came_at = now - self._last_came_at > CROWD_S, now
-        for _ in range(1 if is_alone else ACCEPTS_EACH_ROUND):
+        for _ in range(ACCEPTS_EACH_ROUND):
             try:
                 connection, address = self.socket.accept()
             except BlockingIOError:

@@ -8,8 +8,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 
 from mailserver.frontdesk import KEPT_FREE, places
-from mailserver.net import accepting
-from mailserver.net.accepting import ACCEPTS_EACH_ROUND, CROWD_S, PAUSE_S, PatientPort, Shortage
+from mailserver.net.accepting import ACCEPTS_EACH_ROUND, PAUSE_S, PatientPort, Shortage
 
 
 class Reactor(MemoryReactorClock):
@@ -49,14 +48,6 @@ class Taken(Protocol):
         self.factory.taken.append(self)
 
 
-@pytest.fixture(autouse=True)
-def moment(monkeypatch):
-    """The monotonic clock, which a test may move."""
-    made = [100.0]
-    monkeypatch.setattr(accepting.time, "monotonic", lambda: made[0])
-    return made
-
-
 @pytest.fixture
 def port():
     reactor, told = Reactor(), []
@@ -66,8 +57,6 @@ def port():
         port = PatientPort.adopt(reactor, listening, factory, Shortage(told.append))
         real, port.socket = port.socket, Scarce()
         port.told, port.clock = told, reactor
-        # Somebody came just now.
-        port.doRead()
         yield port
         real.close()
         for end in port.socket.ends:
@@ -80,15 +69,6 @@ def test_all_who_wait_are_taken_up_to_a_round(port):
     assert len(port.factory.taken) == ACCEPTS_EACH_ROUND
     port.doRead()
     assert len(port.factory.taken) == ACCEPTS_EACH_ROUND + 5
-
-
-def test_who_comes_alone_is_taken_alone(port, moment):
-    """Nobody is looked for behind him: the poller tells when there is somebody."""
-    port.socket.results = [None] * 3
-    for taken in range(1, 4):
-        moment[0] += 2 * CROWD_S
-        port.doRead()
-        assert len(port.factory.taken) == taken
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
