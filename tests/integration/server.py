@@ -28,6 +28,9 @@ ALICE, BOB = "alice@example.test", "bob@example.test"
 TWISTD = Path(sys.executable).with_name("twistd")
 MAILSERVER = Path(sys.executable).with_name("mailserver")
 
+# The server writes them in its next lull (net/lulls.py), 30 ms later at most.
+LINES_COME_WITHIN_S = 0.05
+
 
 def wait_until(is_done: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
     """Ask `is_done` again and again until it answers something true; AssertionError after `limit_s`."""
@@ -200,7 +203,9 @@ class Server:
 
     @property
     def log(self) -> str:
-        """Everything it has printed and logged so far, over all starts."""
+        """Everything it has printed and logged so far, over all starts; lines come a moment after what they tell."""
+        if self.process is not None:
+            time.sleep(LINES_COME_WITHIN_S)
         return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def wait_for_log(self, words: str, count: int = 1, limit_s: float = LIMIT_S) -> None:

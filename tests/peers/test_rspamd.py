@@ -89,6 +89,7 @@ def test_killed_in_the_middle_and_back_again(start, rspamd, when_down, is_taken)
     assert server.log.count("neighbor-down what=rspamd") == 1
     rspamd.start()
     wait_until(lambda: verdict(server) == 550, "rspamd is used again")
+    server.wait_for_log("neighbor-back what=rspamd")
     assert server.log.count("neighbor-back what=rspamd") == 1
 
 

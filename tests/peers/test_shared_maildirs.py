@@ -244,7 +244,7 @@ def test_what_mutt_flagged_and_deleted_is_served_with_the_same_uidls(server, tmp
     uidls = [line.split()[1] for line in client.uidl()[1]]
     client.quit()
     (tmp_path / "muttrc").write_text(
-        f'set folder="{tmp_path}" quit=yes delete=yes move=no resolve=no header_cache="" sort=mailbox-order timeout=1\n'
+        f'set folder="{tmp_path}" quit=yes delete=yes move=no resolve=no header_cache="" sort=subject timeout=1\n'
     )
     keys = "<first-entry><flag-message><next-entry><delete-message><last-entry><display-message><exit>"
     keys += "<sync-mailbox><quit>"
