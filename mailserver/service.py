@@ -166,9 +166,9 @@ class MailServer(OrderedService):
             _log.warn("[tls] {warning}", warning=warning)
         for warning in () if web is None else web.warnings():
             _log.warn("[mta_sts] {warning}", warning=warning)
-        self._lulls.start()
         notify(READY)
         self._log(Started(self._config.hostname, tuple(listener.where for listener in serving)))
+        self._lulls.start()
 
     def _web_desk(self, assembly: Assembly, log: Sink) -> "WebDesk | None":
         """What serves the web listeners; imported only when there are any."""
