@@ -67,7 +67,7 @@ class CachedReader:
     def read(self, path: str) -> bytes | None:
         """The file's octets when they and the way to them are in memory and at most `MOST_OCTETS`; else None.
 
-        None for what is no regular file, too: folders are too large, and pipes have no size.
+        None for what is no regular file, too: folders cannot be read, and pipes have no size.
         """
         if not self.is_able:
             return None

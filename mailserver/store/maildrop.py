@@ -39,10 +39,10 @@ from mailserver.store.measure import wire_octets
 
 # A message up to this size is read whole by one call; a larger one comes in pieces.
 WHOLE_OCTETS = 1 << 20
-_cached = CachedReader()
 PIECE_OCTETS = 256 << 10
 _PLACE = 4  # len("new/") == len("cur/")
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_cached = CachedReader()
 # How often files that move while we remove them are looked for again.
 _MAX_SEARCHES = 5
 # What a path that is no message any more answers: gone, a symlink now, a folder, no device behind it.
