@@ -15,18 +15,39 @@ T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
-class KeptFile(Protocol[T_co]):
-    """A file that can be read, or moved away when it is damaged (blocking)."""
+class Movable(Protocol):
+    """A file that can be moved away when it is damaged (blocking)."""
 
     path: Path
+
+    def set_aside(self) -> Path:
+        """Where it is now. Raises `OSError`."""
+        ...
+
+
+class KeptFile(Movable, Protocol[T_co]):
+    """One that can be read, too (blocking)."""
 
     def read(self) -> T_co:
         """What is there. Raises `OSError`, `Damaged` or `NewerFormat`."""
         ...
 
-    def set_aside(self) -> Path:
-        """Where it is now. Raises `OSError`."""
-        ...
+
+def read_or_set_aside(file: Movable, read: Callable[[], T], anew: str, sink: Sink) -> T | None:
+    """What `read` answers (blocking). A damaged file is set aside and told, with what begins `anew`, and it is None.
+
+    Raises `NewerFormat` and `OSError`: it belongs to another release, or its disk is in trouble, and nobody may write
+    over it.
+    """
+    try:
+        return read()
+    except Damaged as damage:
+        try:
+            where = f"it was set aside as {file.set_aside()}"
+        except OSError as trouble:
+            where = f"it could not be set aside: {storage_error(trouble)}"
+        sink(Trouble("", f"{file.path} is damaged", str(damage), f"{where}; {anew}"))
+    return None
 
 
 class GatheredWrites:
@@ -58,15 +79,8 @@ class GatheredWrites:
         `for_this_run` says what that means.
         """
         try:
-            return file.read()
-        except Damaged as damage:
-            try:
-                where = f"it was set aside as {file.set_aside()}"
-            except OSError as trouble:
-                where = f"it could not be set aside: {storage_error(trouble)}"
-            self._sink(Trouble("", f"{file.path} is damaged", str(damage), f"{where}; {anew}"))
+            return read_or_set_aside(file, file.read, anew, self._sink)
         except (NewerFormat, OSError) as trouble:
-            # It belongs to another release, or its disk is in trouble.
             self.is_allowed = False
             self._sink(Trouble("", str(file.path), str(trouble), for_this_run))
         return None

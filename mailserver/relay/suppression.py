@@ -9,9 +9,10 @@ from mailserver.mail.outcome import Bounced, Delivered, Outcome, Stage
 from mailserver.mail.reply import printable
 from mailserver.maillog import Sink, Suppressed, Trouble, Unsuppressed
 from mailserver.ports import Blocking, Cancellable, Clock, Lane, Overloaded, StorageTrouble
+from mailserver.relay.gathered_writes import read_or_set_aside
 from mailserver.store.files import storage_error
 from mailserver.store.queue_orders import GIVEN_UP_STATUS
-from mailserver.store.spool_json import Damaged, NewerFormat
+from mailserver.store.spool_json import NewerFormat
 from mailserver.store.suppression import BY_REFUSALS, Listed, SuppressionFile, SuppressionList
 
 # What says that there is no such mailbox, or that it is closed (RFC 3463 3.2, 3.3; RFC 7505 has 5.1.10).
@@ -41,15 +42,8 @@ class Suppressor:
     def load(self) -> None:
         """Read the file (blocking). What cannot be read is told, and mail goes on without the list."""
         try:
-            self._file.read(self._list)
-        except Damaged as damage:
-            try:
-                where = f"it was set aside as {self._file.set_aside()}"
-            except OSError as trouble:
-                where = f"it could not be set aside: {storage_error(trouble)}"
-            self._sink(Trouble("", f"{self._file.path} is damaged", str(damage), f"{where}; the list begins empty"))
+            read_or_set_aside(self._file, lambda: self._file.read(self._list), "the list begins empty", self._sink)
         except (NewerFormat, OSError) as trouble:
-            # Not to be written over: it belongs to another release, or its disk is in trouble.
             self.trouble = f"{self._file.path} cannot be used: {trouble}"
             self._sink(Trouble("", str(self._file.path), str(trouble), "no recipient is suppressed until a restart"))
 
