@@ -78,15 +78,12 @@ class Lulls:
         poll, selectables, serve = reactor._poller.poll, reactor._selectables, reactor._doReadOrWrite
         if self._waiting or self._last:
             is_late = time.monotonic() >= self._wait_until
+            events = () if is_late else poll(0, len(selectables))
             # With a timer that is due this is no lull.
-            if is_late or timeout_s is None or timeout_s > 0:
-                events = () if is_late else poll(0, len(selectables))
-                if not events:
-                    self._make_calls()
-                    # They may have set a timer, and perhaps one of them has stopped the reactor.
-                    return
-            else:
-                events = poll(0, len(selectables))
+            if is_late or not (events or timeout_s == 0):
+                self._make_calls()
+                # They may have set a timer, and perhaps one of them has stopped the reactor.
+                return
         else:
             events = poll(-1 if timeout_s is None else timeout_s, len(selectables))
         for descriptor, event in events:
